@@ -1,0 +1,38 @@
+# The two commands: `make demo` and `make test`. Both set up .venv first and need only Python 3.10 to 3.13.
+SHELL := /bin/bash
+IN_RANGE := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$python -c '$(IN_RANGE)' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+PHOTOS := calibration/volo_cifar10/validation
+DEMO := demo
+
+.PHONY: demo test quick lint schema clean
+
+demo: .venv/installed  ## Convert the demo model for both targets and classify photographs with the saved file
+	$(BIN)/volo-edge convert --target executorch --output $(DEMO)/executorch --force
+	$(BIN)/volo-edge convert --target coreml --output $(DEMO)/coreml --force
+	$(BIN)/volo-edge predict $(DEMO)/executorch $(PHOTOS)/{cat,frog,ship,truck}/0001.jpg
+
+test: lint  ## Everything that CI runs
+	$(BIN)/python -m pytest
+
+quick: lint  ## The tests that take seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+schema: .venv/installed  ## Write the manifest's JSON Schema anew
+	$(BIN)/python -m volo_edge.artifact > docs/manifest.schema.json
+
+.venv/installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "volo-edge needs Python 3.10 to 3.13; pass PYTHON=/path/to/python" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv $(DEMO) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Edge VOLO to the file a phone loads: one package a target."""

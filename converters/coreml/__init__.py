@@ -1,0 +1,1 @@
+"""Edge VOLO to a Core ML package (.mlpackage)."""

@@ -1,0 +1,1 @@
+"""Edge VOLO to an ExecuTorch program (.pte)."""

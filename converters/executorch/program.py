@@ -1,0 +1,231 @@
+"""What a saved ExecuTorch program holds, read from the file's own bytes: operators, delegates, weights, memory.
+
+The graph in memory is what was asked for; the file is what a phone gets. flatc, which executorch installs with its
+schemas, does the parsing: no executorch import (several seconds), and a damaged file cannot take this process down.
+
+Layout, from executorch 1.4.1: the extended header and segments of `exir/_serialize/_program.py`, the tables of
+`exir/_serialize/program.fbs`, the payload header of `backends/xnnpack/serialization/xnnpack_graph_serialize.py` and
+the graph of `schema.fbs` beside it. XNNPACK's weights are not in its payload but in the program's named segments.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from importlib.util import find_spec
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from converters.program import Layer, Program, TensorType, by_frequency
+from volo_edge.errors import RequestError
+
+Table = dict[str, Any]  # one flatbuffer table, as flatc writes it in JSON
+Enter = Callable[[str, str, str, int], None]  # notes one constant: where it lies, kind, dtype, bytes
+
+# ScalarType of scalar_type.fbs: the name XNNPACK has for it, or torch's, and its bytes
+_SCALARS = {
+    "FLOAT": ("fp32", 4),
+    "HALF": ("fp16", 2),
+    "BFLOAT16": ("bf16", 2),
+    "DOUBLE": ("fp64", 8),
+    "BYTE": ("uint8", 1),
+    "CHAR": ("int8", 1),
+    "SHORT": ("int16", 2),
+    "INT": ("int32", 4),
+    "LONG": ("int64", 8),
+    "BOOL": ("bool", 1),
+}
+
+# XNNPACK's nodes that have weights: (what a Layer calls them, whose bytes their weights are)
+_LAYERS = {
+    "XNNFullyConnected": ("linear", "linear weights"),
+    "XNNConv2d": ("convolution", "convolution weights"),
+    "XNNDepthwiseConv2d": ("depthwise convolution", "convolution weights"),
+    "XNNConvTranspose2d": ("transposed convolution", "convolution weights"),
+}
+
+
+def read_program(path: str | Path) -> Program:
+    """What `forward` of the .pte file at `path` holds; RequestError where it is missing, no .pte, cut short or damaged.
+
+    Operators are XNNPACK's nodes over all delegates, as "XNNSoftmax"; those outside read "aten::cumsum.out". Weights
+    have XNNPACK's types and layout: (out, in), (out, height, width, in), depthwise (1, height, width, channels). A
+    delegate that is not XNNPACK's counts among `bytes_by_kind` as "<backend> payload", and in no type.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from None
+    if data[4:6] != b"ET":  # the file identifier is "ET12" today; flatc holds it against the schema's
+        raise RequestError(f"{path} is {'not an ExecuTorch program (.pte)' if data else 'empty'}")
+    header = struct.unpack_from("<4sIQQQ", data.ljust(40, b"\0"), 8)
+    program_end, base, segment_bytes = header[2:] if header[0] == b"eh00" else (len(data), 0, 0)
+    expected = max(40, program_end, base + segment_bytes)
+    if len(data) < expected:
+        raise RequestError(f"{path} is cut short: {len(data)} of {expected} bytes; copy or convert it again")
+    try:
+        return _read(data, program_end, base)
+    except (ValueError, LookupError, TypeError, AttributeError, struct.error, subprocess.SubprocessError) as error:
+        detail = " ".join((str(error) if isinstance(error, ValueError) else repr(error)).split())[:120]
+        raise RequestError(f"{path} is damaged, or of another release of ExecuTorch ({detail})") from error
+
+
+def _read(data: bytes, program_end: int, base: int) -> Program:
+    """`read_program` once the file is known to be whole; any of the errors caught there where it is not sound."""
+    program = _tables("exir/_serialize/program.fbs", data[:program_end])
+    plans = {plan["name"]: plan for plan in program["execution_plan"]}
+    if "forward" not in plans:
+        raise ValueError("it has no method 'forward'")
+    plan = plans["forward"]
+    calls = [step for chain in plan["chains"] for step in chain["instructions"]]
+    kernels = [plan["operators"][call["instr_args"]["op_index"]] for call in calls if _is(call, "KernelCall")]
+    delegates = [call["instr_args"]["delegate_index"] for call in calls if _is(call, "DelegateCall")]
+
+    constants: dict[str, tuple[str, str, int]] = {}  # by where each lies, so that what is shared counts once
+
+    def enter(place: str, kind: str, dtype: str, size: int) -> None:
+        constants.setdefault(place, (kind, dtype, size))
+
+    def segment(index: int) -> bytes:
+        start = base + program["segments"][index]["offset"]
+        size = program["segments"][index]["size"]
+        if start + size > len(data):
+            raise ValueError(f"segment {index} ends outside the file")
+        return data[start : start + size]
+
+    named = {item["key"]: program["segments"][item["segment_index"]]["size"] for item in program.get("named_data", [])}
+    operators: Counter[str] = Counter()
+    layers: list[Layer] = []
+    for number in delegates:
+        delegate = plan["delegates"][number]
+        place = delegate["processed"]
+        inline = place["location"] == "INLINE"
+        payload = bytes(program["backend_delegate_data"][place["index"]]["data"]) if inline else segment(place["index"])
+        if delegate["id"] == "XnnpackBackend":
+            graph = _xnnpack_graph(payload, named)
+            operators.update(node["xnode_union_type"] for node in graph["xnodes"])
+            layers += _layers(graph, number, enter)
+        else:
+            enter(f"payload {number}", f"{delegate['id']} payload", "", len(payload))
+
+    tensors = [value["val"] for value in plan["values"] if value["val_type"] == "Tensor"]
+    for tensor in tensors:  # a parameter that is added or multiplied stays outside: the delegate gets it as an input
+        if tensor["data_buffer_idx"]:
+            dtype, size = _SCALARS[tensor["scalar_type"]]
+            enter(f"buffer {tensor['data_buffer_idx']}", "other constants", dtype, prod(tensor["sizes"]) * size)
+
+    by_kind: Counter[str] = Counter()
+    by_dtype: Counter[str] = Counter()
+    for kind, dtype, size in constants.values():
+        by_kind[kind] += size
+        if dtype:
+            by_dtype[dtype] += size
+    return Program(
+        file_bytes=len(data),
+        delegates=tuple(plan["delegates"][number]["id"] for number in delegates),
+        undelegated=by_frequency(Counter(f"{kernel['name']}.{kernel['overload']}".rstrip(".") for kernel in kernels)),
+        inputs=tuple(_tensor_type(plan["values"][index]) for index in plan["inputs"]),
+        outputs=tuple(_tensor_type(plan["values"][index]) for index in plan["outputs"]),
+        arena_bytes=sum(plan["non_const_buffer_sizes"][1:]),  # the first is reserved for constants
+        operators=by_frequency(operators),
+        layers=tuple(layers),
+        bytes_by_kind=by_frequency(by_kind),
+        bytes_by_dtype=by_frequency(by_dtype),
+    )
+
+
+def _layers(graph: Table, number: int, enter: Enter) -> list[Layer]:
+    """The weight-bearing nodes of delegate `number`; every constant of its graph is noted with `enter`."""
+    values: dict[int, Table] = {}
+    for wrapped in graph["xvalues"]:
+        value = wrapped["xvalue_union"]
+        value = value.get("tensor_value", {}) | value  # a quantized value wraps a plain one
+        values[value.get("id_out", len(values))] = value
+
+    def note(index: int, kind: str, dtype: str) -> int:
+        entry = graph["constant_data"][index]
+        enter(entry["named_key"] or f"delegate {number}, {entry['offset']}", kind, dtype, entry["size"])
+        return int(entry["size"])
+
+    def note_value(value: Table, kind: str) -> int:
+        size = note(value["constant_buffer_idx"], kind, _dtype(value))
+        scales = value.get("quant_params", {})
+        if scales.get("scale_buffer_idx"):  # float32 per channel, bfloat16 per group
+            size += note(scales["scale_buffer_idx"], "scales", "bf16" if "group_size" in scales else "fp32")
+        return size
+
+    layers = []
+    for node in graph["xnodes"]:
+        kind, bytes_of = _LAYERS.get(node["xnode_union_type"], ("", ""))
+        if not kind:
+            continue
+        ends = node["xnode_union"]
+        weight, bias = values[ends["filter_id"]], values.get(ends["bias_id"])
+        if not weight["constant_buffer_idx"]:
+            continue  # a product of two activations
+        size = note_value(weight, bytes_of)
+        if bias is not None and bias["constant_buffer_idx"]:
+            size += note_value(bias, "biases")
+        group_size = weight.get("quant_params", {}).get("group_size", 0)
+        layers.append(
+            Layer(kind, tuple(weight["dims"]), _dtype(weight), _dtype(values[ends["input1_id"]]), group_size, size)
+        )
+    for value in values.values():
+        if value["constant_buffer_idx"]:
+            note_value(value, "other constants")
+    return layers
+
+
+def _xnnpack_graph(payload: bytes, named: dict[str, int]) -> Table:
+    """The XNNGraph table of a delegate's payload, each of its constants found in it or in `named` (name: bytes)."""
+    magic, _, start, size, _, inline_bytes = struct.unpack_from("<4x4sHIIIQ", payload)
+    if magic != b"XH00":
+        raise ValueError(f"an XNNPACK payload starts with {magic!r}")
+    graph = _tables("backends/xnnpack/serialization/schema.fbs", payload[start : start + size])
+    for entry in graph["constant_data"]:
+        name, size = entry["named_key"], entry["size"]
+        if (named.get(name) != size) if name else (entry["offset"] + size > inline_bytes):
+            raise ValueError(f"{size} bytes of weights are not in the file")
+    return graph
+
+
+def _tables(schema: str, binary: bytes) -> Table:
+    """A flatbuffer as flatc reads it, with the schema at that path in the executorch package; floats may be None."""
+    found = find_spec("executorch")
+    if found is None or not found.submodule_search_locations:
+        raise RequestError("reading a .pte file needs executorch, which is not installed here")
+    package = Path(found.submodule_search_locations[0])
+    with TemporaryDirectory() as folder:
+        source = Path(folder, "table.bin")
+        source.write_bytes(binary)
+        command = (package / "data/bin/flatc", "--json", "--defaults-json", "--strict-json", "-o", folder)
+        result = subprocess.run(
+            [*map(str, (*command, package / schema, "--", source))], capture_output=True, timeout=60
+        )
+        if result.returncode:  # it answers with its usage, in thirty lines
+            raise ValueError(f"flatc finds no sound table of {Path(schema).name} in it")
+        text = source.with_suffix(".json").read_text()
+    tables = json.loads(re.sub(r"(?<=[\s:\[])[-+]?(?:inf|nan)(?=[\s,\]}])", "null", text))  # flatc's are not JSON
+    if not isinstance(tables, dict):
+        raise ValueError("flatc wrote no table")
+    return tables
+
+
+def _is(call: Table, kind: str) -> bool:
+    return bool(call["instr_args_type"] == kind)
+
+
+def _dtype(value: Table) -> str:
+    return str(value["datatype"]).removeprefix("xnn_datatype_")
+
+
+def _tensor_type(value: Table) -> TensorType:
+    if value["val_type"] != "Tensor":
+        return TensorType((), value["val_type"])
+    return TensorType(tuple(value["val"]["sizes"]), _SCALARS[value["val"]["scalar_type"]][0])

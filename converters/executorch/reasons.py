@@ -1,0 +1,70 @@
+"""Why XNNPACK did not take an operator: the partitioner's own words, collected while a model is lowered."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+_LOGGER = "executorch.backends.xnnpack.partition"
+
+
+class _Collector(logging.Handler):
+    """Keeps the partitioner's first reason for each node, which is the most specific; prints none of its debugging."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.of: dict[Any, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # the message is executorch's one WhyNoPartition object, which the next refusal overwrites: read it now
+        node, reason = getattr(record.msg, "node", None), getattr(record.msg, "reason", None)
+        if node is not None and reason is not None:
+            self.of.setdefault(node, str(reason))
+        elif record.levelno >= logging.WARNING:
+            logging.getLogger().handle(record)  # what this logger would have shown had it not been made to tell all
+
+
+@contextmanager
+def partitioner_reasons() -> Iterator[dict[str, str]]:
+    """Around `to_edge_transform_and_lower`: a dictionary it fills with the operators left outside XNNPACK, and why.
+
+    Keys are the operators' names at that point, as "aten.cumsum.default"; where nodes of one operator were refused for
+    different reasons, "; " joins them. An operator that the partitioner refused and executorch then decomposed is
+    there under the names of its parts. Nothing is collected while `logging.disable` holds debug records back.
+    """
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir.backend.canonical_partitioners.config_partitioner import format_target_name
+
+    found: dict[str, str] = {}
+    collector = _Collector()
+    partition = XnnpackPartitioner.partition
+
+    def partition_and_ask(self: Any, program: Any) -> Any:
+        result = partition(self, program)
+        for node in program.graph.nodes:
+            if "delegation_tag" in node.meta or not hasattr(node.target, "_schema"):
+                continue  # taken; or not an operator: an input, a tuple's element, a delegate
+            name = node.target.__name__
+            if format_target_name(name) in self.target_partitioner_configs:
+                reason = collector.of.get(node, "XNNPACK has the operator; its partitioner gives no reason")
+            else:
+                reason = "XNNPACK has no such operator"
+            reasons = found.get(name, "").split("; ") if name in found else []
+            found[name] = "; ".join(dict.fromkeys([*reasons, reason]))
+        return result
+
+    logger = logging.getLogger(_LOGGER)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(collector)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    try:
+        with patch.object(XnnpackPartitioner, "partition", partition_and_ask):
+            yield found
+    finally:
+        logger.removeHandler(collector)
+        logger.setLevel(level)
+        logger.propagate = propagate

@@ -1,0 +1,75 @@
+"""What is in a saved file, in the terms that every target shares: what `program.read_program` of each returns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """An input or output: its shape, and "fp32", "int8", "RGB image", ...; a scalar has shape ()."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An operator that carries weights.
+
+    Args:
+        kind: "linear", "convolution", "depthwise convolution" or "transposed convolution".
+        shape: of the weights, as the file lays them out.
+        weight_dtype: how the weights are stored: "fp32", "fp16", "qcint8" (int8, a scale per channel), "qbint4" (int4,
+            a scale per group), ...
+        activation_dtype: of its input: "fp32", "fp16", "qint8" (static), "qdint8" (quantized as it arrives), ...
+        group_size: weights that share a scale where those are per group; 0 elsewhere.
+        bytes: weights, scales and bias together.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    weight_dtype: str
+    activation_dtype: str
+    group_size: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A saved file.
+
+    Args:
+        file_bytes: its size, or its files' together.
+        inputs, outputs: in the order of the call.
+        operators: kinds of operator and how often each is there, most frequent first.
+        layers: the operators that carry weights, in the order they run.
+        bytes_by_kind: constants, as "linear weights", "convolution weights", "biases", "scales", "other constants";
+            what two operators share counts once.
+        bytes_by_dtype: the same bytes by type.
+        delegates: of an ExecuTorch program, the backend of each delegate call in the order they run: one is the aim.
+        undelegated: of an ExecuTorch program, operators outside delegates and how often each is called.
+        arena_bytes: of an ExecuTorch program, memory planned for activations outside delegates; a delegate's own are
+            not in the file.
+        opset: of a Core ML package, the operator set of its program: "CoreML6" is iOS 16's.
+        largest_rank: of a Core ML package, the most axes a tensor in it has: Core ML takes five.
+    """
+
+    file_bytes: int
+    inputs: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+    operators: dict[str, int]
+    layers: tuple[Layer, ...]
+    bytes_by_kind: dict[str, int]
+    bytes_by_dtype: dict[str, int]
+    delegates: tuple[str, ...] | None = None
+    undelegated: dict[str, int] | None = None
+    arena_bytes: int | None = None
+    opset: str | None = None
+    largest_rank: int | None = None
+
+
+def by_frequency(counts: Counter[str]) -> dict[str, int]:
+    """Most frequent first, then by name."""
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

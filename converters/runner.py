@@ -1,0 +1,30 @@
+"""A saved file, loaded and ready to run: what every target's `run.load` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volo_edge.errors import RequestError
+
+Array = NDArray[np.float32]
+
+
+class RuntimeMissing(RequestError):
+    """This machine has no runtime for the file; the message says why and what has one."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A file in its runtime.
+
+    Args:
+        runtime: what runs it, with its version, as reports name it.
+        run: images float32 (B, 3, H, W), RGB in 0..255, to logits (B, num_classes).
+    """
+
+    runtime: str
+    run: Callable[[Array], Array]

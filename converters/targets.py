@@ -1,0 +1,95 @@
+"""What a model can be converted to: frozen data, so that a request no target takes is refused before any import.
+
+Each target is a package here with the same three modules: `lower` writes the file, `program` reads what is in it,
+`run` runs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+from volo_edge.errors import RequestError, did_you_mean
+from volo_edge.quantize.schemes import SCHEMES, Scheme
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of file.
+
+    Args:
+        name: what `--target` takes, and the package that makes it.
+        summary: what it is and where it runs.
+        backends: what computes it on the phone, the default first.
+        default_scheme: of `--quantize`.
+        file: name of the file, or package folder, within an artifact.
+    """
+
+    name: str
+    summary: str
+    backends: tuple[str, ...]
+    default_scheme: str
+    file: str
+
+    def module(self, name: str) -> ModuleType:
+        """The target's module `lower`, `program` or `run`, imported now."""
+        return import_module(f"converters.{self.name}.{name}")
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target(
+            name="executorch",
+            summary="ExecuTorch program for Android and iOS, computed by XNNPACK on the CPU",
+            backends=("xnnpack",),
+            default_scheme="fp32",
+            file="model.pte",
+        ),
+        Target(
+            name="coreml",
+            summary="Core ML package for iOS and macOS: Neural Engine, GPU or CPU",
+            backends=("coreml",),
+            default_scheme="fp16",
+            file="VOLO.mlpackage",
+        ),
+    )
+}
+
+IOS_VERSIONS = (16, 17, 18)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A combination that some target takes."""
+
+    target: Target
+    backend: str
+    scheme: Scheme
+    minimum_ios: int
+
+
+def choose(target: str, backend: str | None, scheme: str | None, minimum_ios: int | None) -> Choice:
+    """The combination asked for, None standing for the default; RequestError where no target takes it."""
+    if target not in TARGETS:
+        raise RequestError(f"no target is called '{target}': {did_you_mean(target, list(TARGETS))}")
+    found = TARGETS[target]
+    backend = backend or found.backends[0]
+    if backend not in found.backends:
+        known = did_you_mean(backend, list(found.backends))
+        raise RequestError(f"target {target} has no backend '{backend}': {known}")
+    scheme = scheme or found.default_scheme
+    if scheme not in SCHEMES:
+        raise RequestError(f"no quantization scheme is called '{scheme}': {did_you_mean(scheme, list(SCHEMES))}")
+    chosen = SCHEMES[scheme]
+    if target not in chosen.targets:
+        takes = ", ".join(name for name, other in SCHEMES.items() if target in other.targets)
+        raise RequestError(f"target {target} does not take the scheme {scheme}; it takes {takes}")
+    if minimum_ios is not None and target != "coreml":
+        raise RequestError("--minimum-ios is for --target coreml: an ExecuTorch program runs wherever ExecuTorch does")
+    if minimum_ios is not None and minimum_ios not in IOS_VERSIONS:
+        raise RequestError(f"--minimum-ios {minimum_ios}: choose one of {', '.join(map(str, IOS_VERSIONS))}")
+    if minimum_ios is not None and minimum_ios < chosen.minimum_ios:
+        raise RequestError(f"scheme {scheme} needs iOS {chosen.minimum_ios}: pass --minimum-ios {chosen.minimum_ios}")
+    return Choice(found, backend, chosen, minimum_ios or chosen.minimum_ios)

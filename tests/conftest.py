@@ -1,0 +1,32 @@
+"""Artifacts that several tests look at: each is converted once, by the installed command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import run
+
+Converted = tuple[Path, dict[str, Any]]
+
+
+def _converted(target: str, factory: pytest.TempPathFactory) -> Converted:
+    output = factory.mktemp(target) / "artifact"
+    ended = run("convert", "--target", target, "--json", "--output", output)
+    assert ended.status == 0, ended.err
+    return output, json.loads(ended.out)
+
+
+@pytest.fixture(scope="session")
+def executorch_artifact(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """The demo model as an ExecuTorch program in single precision: the folder, and what `--json` said."""
+    return _converted("executorch", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def coreml_artifact(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """The demo model as a Core ML package in half precision: the folder, and what `--json` said."""
+    return _converted("coreml", tmp_path_factory)

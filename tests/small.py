@@ -1,0 +1,51 @@
+"""A VOLO of two blocks whose conversion takes seconds: oblong image, odd token grid, five classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tests.weights import named_weights
+from volo_edge.decompose import EdgeVOLO, Layout, decompose
+from volo_edge.model import VOLO
+from volo_edge.preprocess import Preprocessing, normalize
+from volo_edge.variants import Architecture
+
+SMALL = Architecture(
+    layers=(1, 1),
+    embed_dims=(32, 32),
+    num_heads=(1, 2),
+    stem_hidden_dim=8,
+    image_size=(72, 48),
+    num_classes=5,
+)
+
+
+def one_block_a_stage(architecture: Architecture) -> Architecture:
+    """The architecture with all its widths and heads and as few blocks as it can have."""
+    return replace(architecture, layers=(1,) * len(architecture.layers))
+
+
+def edge_model(architecture: Architecture, layout: Layout) -> EdgeVOLO:
+    """The edge model of weights named after their tensors."""
+    return decompose(named_weights(VOLO(architecture)), preprocessing(architecture), layout)
+
+
+def preprocessing(architecture: Architecture) -> Preprocessing:
+    return Preprocessing.from_crop(architecture.image_size, 1.0)
+
+
+def pixels(architecture: Architecture, count: int = 2) -> NDArray[np.float32]:
+    """Images (count, 3, H, W) of levels 0..255."""
+    size = (count, 3, *architecture.image_size)
+    return np.random.RandomState(0).randint(0, 256, size).astype(np.float32)
+
+
+def reference_logits(architecture: Architecture, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the float model says of `images`."""
+    model = named_weights(VOLO(architecture))
+    with torch.inference_mode():
+        return np.asarray(model(normalize(torch.from_numpy(images), preprocessing(architecture))))

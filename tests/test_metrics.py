@@ -1,0 +1,50 @@
+"""The figures that compare two models, against hand counts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from volo_edge.validate import metrics
+from volo_edge.validate.parity import compare
+
+REFERENCE = np.array([[3.0, 0.0, 4.0], [0.0, 12.0, 0.0]], np.float32)  # of norm 13
+
+
+def test_relative_error_and_snr_of_a_known_difference() -> None:
+    off = REFERENCE + np.array([[0, 1.3, 0], [0, 0, 0]], np.float32)
+    assert metrics.relative_error(off, REFERENCE) == pytest.approx(0.1)
+    assert metrics.snr_db(off, REFERENCE) == pytest.approx(20)
+    assert metrics.max_abs_error(off, REFERENCE) == pytest.approx(1.3)
+
+
+def test_equal_logits_have_no_error_and_infinite_snr() -> None:
+    assert metrics.relative_error(REFERENCE, REFERENCE) == 0
+    assert metrics.snr_db(REFERENCE, REFERENCE) == math.inf
+    assert metrics.top1_agreement(REFERENCE, REFERENCE) == 1
+
+
+def test_top1_agreement_counts_images() -> None:
+    assert metrics.top1_agreement(REFERENCE[:, ::-1], REFERENCE) == 0.5
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_logit_that_is_no_number_never_passes(bad: float) -> None:
+    off = REFERENCE.copy()
+    off[1, 0] = bad
+    result = compare(off, REFERENCE, "a runtime", tolerance=1e9)
+    assert result.passed is False
+    assert (result.relative_error, result.snr_db, result.top1_agreement) == (math.inf, -math.inf, 0.5)
+
+
+def test_parity_passes_up_to_its_tolerance() -> None:
+    off = REFERENCE + np.array([[0, 1.3, 0], [0, 0, 0]], np.float32)
+    assert compare(off, REFERENCE, "a runtime", 0.11).passed is True
+    assert compare(off, REFERENCE, "a runtime", 0.09).passed is False
+
+
+def test_softmax_of_large_logits_is_finite() -> None:
+    probabilities = metrics.softmax(np.array([1000.0, 1000.0, -1000.0], np.float32))
+    assert probabilities.tolist() == [0.5, 0.5, 0.0]

@@ -1,0 +1,7 @@
+"""`python -m volo_edge` is `volo-edge`."""
+
+import sys
+
+from volo_edge.cli import main
+
+sys.exit(main())

@@ -1,0 +1,301 @@
+"""The folder that a conversion writes: the model's file, its manifest, its labels and a self-test.
+
+`Manifest` is what `manifest.json` holds, field for field, and the JSON Schema in `docs/manifest.schema.json` is made
+from it. An app needs nothing but the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.targets import TARGETS
+from volo_edge import files
+from volo_edge.errors import RequestError, did_you_mean
+from volo_edge.preprocess import Preprocessing
+from volo_edge.validate.parity import Parity
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+FORMAT_VERSION = 1
+LABELS = "labels.txt"
+SELFTEST = "selftest"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """The float model.
+
+    Args:
+        name: of the variant.
+        parameters: how many numbers it has.
+        image_size: (height, width) in pixels.
+        num_classes: logits it gives.
+        weights: name of the file, or of the hub's repository, that the weights came from.
+        weights_sha256: of that file.
+    """
+
+    name: str
+    parameters: int
+    image_size: tuple[int, int]
+    num_classes: int
+    weights: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How the numbers are stored and computed: the name of the scheme."""
+
+    scheme: str
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """A file of the artifact.
+
+    Args:
+        path: within the artifact, with forward slashes; of the model in Core ML, a folder.
+        bytes: its size; of a folder, of the files in it.
+        sha256: of its bytes; of a folder, of the lines "<sha256> <path>" of the files in it, sorted by path.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class UndelegatedOp:
+    """An operator of an ExecuTorch program that its backend does not compute, how often it runs, and why."""
+
+    operator: str
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What the saved file computes, read from it.
+
+    Args:
+        delegate_calls: of an ExecuTorch program, how often it calls its backend: one is the aim. null elsewhere.
+        undelegated_ops: of an ExecuTorch program, what its backend does not compute: none is the aim.
+        macs: multiplications and additions of one image, in pairs, in linears, convolutions and matrix products.
+        ops: kinds of operator in the file and how many of each.
+    """
+
+    delegate_calls: int | None
+    undelegated_ops: tuple[UndelegatedOp, ...]
+    macs: int
+    ops: dict[str, int]
+
+
+@dataclass(frozen=True)
+class SelftestCase:
+    """One photograph and what it must give on any device; paths are within the artifact.
+
+    Args:
+        photo: PNG, 8-bit RGB, upright.
+        tensor: what preprocessing must make of it: float32, little-endian, in the preprocessing's layout.
+        logits: what the file must answer: float32, little-endian, one for each class.
+        label: the class of the largest logit.
+    """
+
+    photo: str
+    tensor: str
+    logits: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Selftest:
+    """Photographs with known answers.
+
+    Args:
+        cases: the photographs.
+        logits_from: what gave the logits: the runtime that ran the file, or "float reference" where none did.
+        tolerance: largest relative error, |device - logits| / |logits| in the 2-norm over all cases, that passes.
+    """
+
+    cases: tuple[SelftestCase, ...]
+    logits_from: str
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an artifact is: `manifest.json`, field for field.
+
+    Args:
+        format_version: 1; an app refuses a version it does not know.
+        model: the float model.
+        target: "executorch" or "coreml".
+        backend: what computes it: "xnnpack" or "coreml".
+        minimum_ios: the first iOS that runs a Core ML package; null elsewhere.
+        quantization: how the numbers are stored and computed.
+        preprocessing: how a photograph becomes the input.
+        files: the artifact's files by role: "model", "labels", "selftest/0/photo" and so on.
+        graph: what the saved file computes.
+        parity: the saved file against the float model.
+        selftest: photographs with known answers.
+        tools: versions of what made it.
+    """
+
+    model: ModelInfo
+    target: str
+    backend: str
+    minimum_ios: int | None
+    quantization: Quantization
+    preprocessing: Preprocessing
+    files: dict[str, FileInfo]
+    graph: Graph
+    parity: Parity
+    selftest: Selftest
+    tools: dict[str, str]
+    format_version: Literal[1] = 1
+
+
+@cache
+def _adapter() -> TypeAdapter[Manifest]:
+    from pydantic import TypeAdapter
+
+    parts = (Manifest, ModelInfo, Quantization, FileInfo, UndelegatedOp, Graph, SelftestCase, Selftest, Parity)
+    for part in (*parts, Preprocessing):
+        setattr(part, "__pydantic_config__", {"extra": "forbid", "json_schema_serialization_defaults_required": True})  # noqa: B010 as pydantic reads it
+    return TypeAdapter(Manifest)
+
+
+def as_json(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as JSON has it; a number that is not finite is null."""
+    values: dict[str, Any] = json.loads(_adapter().dump_json(manifest))
+    return values
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of `manifest.json`."""
+    schema = _adapter().json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact on disk."""
+
+    folder: Path
+    manifest: Manifest
+    labels: tuple[str, ...]
+
+    @property
+    def model_path(self) -> Path:
+        """The .pte file or the .mlpackage folder."""
+        return self.folder / self.manifest.files["model"].path
+
+
+def read(folder: str | Path) -> Artifact:
+    """The artifact in `folder`.
+
+    Raises:
+        RequestError: it is none, its manifest is damaged or of a later format, or a file is missing or was changed.
+    """
+    folder = Path(folder)
+    path = folder / files.MANIFEST
+    if not path.is_file():
+        what = "not there" if not folder.exists() else f"no artifact (it holds no {files.MANIFEST})"
+        raise RequestError(f"{folder} is {what}: give a folder that 'volo-edge convert' wrote")
+    manifest = _read_manifest(path)
+    if manifest.target not in TARGETS:
+        raise RequestError(
+            f"{path}: no target is called '{manifest.target}': {did_you_mean(manifest.target, [*TARGETS])}"
+        )
+    for role in ("model", "labels"):
+        if role not in manifest.files:
+            raise RequestError(f"{path} names no file for '{role}': convert the model again")
+    for role, info in manifest.files.items():
+        file = Path(os.path.realpath(folder / info.path)) if "\0" not in info.path else Path(os.devnull)
+        if not file.is_relative_to(folder.resolve()):
+            raise RequestError(f"{path}: the path of '{role}' leads out of the artifact")
+        if not file.exists():
+            raise RequestError(f"{folder} has no {info.path}: it is incomplete, copy or convert it again")
+        if files.sha256(file) != info.sha256:
+            raise RequestError(f"{folder / info.path} is not the file the manifest names: copy or convert it again")
+    labels = _read_labels(folder / manifest.files["labels"].path, manifest.model.num_classes)
+    return Artifact(folder, manifest, labels)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    from pydantic import ValidationError
+
+    try:
+        text = path.read_bytes()
+        version = json.loads(text).get("format_version")
+    except (ValueError, AttributeError, RecursionError, OSError) as error:
+        raise RequestError(f"{path} is damaged ({error}): convert the model again") from None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise RequestError(f"{path} is of format {version}, and this volo-edge reads {FORMAT_VERSION}: update it")
+    try:
+        return _adapter().validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise RequestError(f"{path} is no manifest: {place}: {first['msg']}; convert the model again") from None
+    except RequestError as error:  # of the preprocessing
+        raise RequestError(f"{path} is no manifest: {error}; convert the model again") from None
+
+
+def _read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (ValueError, OSError) as error:
+        raise RequestError(f"{path} is damaged ({error}): convert the model again") from None
+    labels = text.removesuffix("\n").split("\n")  # and not at the other characters that splitlines takes for an end
+    if len(labels) != num_classes:
+        raise RequestError(f"{path} has {len(labels)} names for {num_classes} classes: convert the model again")
+    return tuple(labels)
+
+
+def write_selftest(
+    folder: Path,
+    photos: list[Any],
+    inputs: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    labels: tuple[str, ...],
+) -> tuple[SelftestCase, ...]:
+    """Write the photographs (PIL images), their inputs (N, 3, H, W) and logits (N, num_classes) into `folder`."""
+    (folder / SELFTEST).mkdir()
+    cases = []
+    for number, (photo, pixels, answer) in enumerate(zip(photos, inputs, logits, strict=True)):
+        name = f"{SELFTEST}/{number}"
+        photo.save(folder / f"{name}.png")
+        (folder / f"{name}.tensor.f32").write_bytes(pixels.astype("<f4").tobytes())
+        (folder / f"{name}.logits.f32").write_bytes(answer.astype("<f4").tobytes())
+        label = labels[int(answer.argmax())]
+        cases.append(SelftestCase(f"{name}.png", f"{name}.tensor.f32", f"{name}.logits.f32", label))
+    return tuple(cases)
+
+
+def describe_files(folder: Path, model: str, cases: tuple[SelftestCase, ...]) -> dict[str, FileInfo]:
+    """The manifest's `files` of an artifact being written."""
+    roles = {"model": model, "labels": LABELS}
+    for number, case in enumerate(cases):
+        roles |= {f"{SELFTEST}/{number}/{part}": getattr(case, part) for part in ("photo", "tensor", "logits")}
+    return {
+        role: FileInfo(path, files.size(folder / path), files.sha256(folder / path)) for role, path in roles.items()
+    }
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write `manifest.json`, the last file of an artifact."""
+    files.write_text(folder / files.MANIFEST, json.dumps(as_json(manifest), indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,196 @@
+"""The command line: one short function a verb. What a verb does is in the module of its name."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+from volo_edge import __version__, interrupts, show
+from volo_edge.console import Console, captured
+from volo_edge.errors import GateError, RequestError, did_you_mean
+
+EXIT_STATUS = "exit status: 0 done; 2 bad request or input, or interrupted; 3 a gate failed; 1 anything else"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with its errors in one line, and the closest word for one that is misspelt."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if unknown:
+            word, known = unknown.groups()
+            message = f"no '{word}' here: {did_you_mean(word, [name.strip(chr(39)) for name in known.split(', ')])}"
+        raise RequestError(f"{message}; see '{self.prog} --help'")
+
+
+def convert(args: argparse.Namespace, console: Console) -> None:
+    """Convert a VOLO to a file that phones run, and prove the file."""
+    from volo_edge.request import Request, check
+
+    request = Request(
+        target=args.target,
+        backend=args.backend,
+        scheme=args.quantize,
+        minimum_ios=args.minimum_ios,
+        model=args.model,
+        weights=args.weights,
+        image_size=args.image_size,
+        photographs=args.calibration,
+        labels=args.labels,
+        output=args.output,
+        force=args.force,
+    )
+    check(request)
+    with console.progress() as steps:
+        with steps.step("importing torch"):
+            from volo_edge.artifact import as_json
+            from volo_edge.convert import convert as run
+        result = run(request, steps)
+    if console.json:
+        times = {"lowering_seconds": result.lowering_seconds, "seconds": result.seconds}
+        written = {"artifact": str(result.folder), "skipped": result.skipped, **times}
+        console.result(written | {"manifest": as_json(result.manifest)})
+    show.converted(console, result)
+
+
+def predict(args: argparse.Namespace, console: Console) -> None:
+    """Classify photographs with an artifact: the five likeliest classes of each."""
+    from volo_edge import artifact
+
+    found = artifact.read(args.artifact)
+    for path in args.images:
+        if not path.exists():
+            raise RequestError(f"there is no image or folder at {path}")
+    with console.progress() as steps:
+        with steps.step("importing torch"):
+            from volo_edge.predict import predict as run
+        result = run(found, args.images, steps)
+    if console.json:
+        console.result(asdict(result))
+    show.predictions(console, result)
+
+
+def inspect(args: argparse.Namespace, console: Console) -> None:
+    """Show what is in an artifact's file."""
+    from converters.targets import TARGETS
+    from volo_edge import artifact
+
+    found = artifact.read(args.artifact)
+    program = TARGETS[found.manifest.target].module("program").read_program(found.model_path)
+    if console.json:
+        console.result({"manifest": artifact.as_json(found.manifest), "program": asdict(program)})
+    show.inspected(console, found, program)
+
+
+def models(args: argparse.Namespace, console: Console) -> None:
+    """List the models that have a name."""
+    from volo_edge.variants import VARIANTS
+
+    if console.json:
+        console.result({name: asdict(variant) | {"hub": variant.hub} for name, variant in VARIANTS.items()})
+    show.models(console)
+
+
+def schemes(args: argparse.Namespace, console: Console) -> None:
+    """List the quantization schemes."""
+    from volo_edge.quantize import SCHEMES
+
+    if console.json:
+        console.result({name: asdict(scheme) for name, scheme in SCHEMES.items()})
+    show.schemes(console)
+
+
+def doctor(args: argparse.Namespace, console: Console) -> int:
+    """Look at what this machine has and what is missing."""
+    from volo_edge.doctor import examine
+
+    with console.progress() as steps, steps.step("looking"):
+        findings = examine()
+    if console.json:
+        console.result({"findings": [asdict(finding) for finding in findings]})
+    show.doctor(console, findings)
+    return 1 if any(finding.ok is False for finding in findings) else 0
+
+
+def pixels(text: str) -> tuple[int, int]:
+    """(height, width) of "224" or "96x160"."""
+    sides = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    if not sides:
+        raise argparse.ArgumentTypeError(f"'{text}' is no image size: give a number of pixels, or HEIGHTxWIDTH")
+    return int(sides[1]), int(sides[2] or sides[1])
+
+
+def parser() -> Parser:
+    """The whole command line."""
+    result = Parser(prog="volo-edge", description="VOLO image classifiers on phones.", epilog=EXIT_STATUS)
+    result.add_argument("--version", action="version", version=f"volo-edge {__version__}")
+    verbs = result.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    def verb(run: Any) -> Parser:
+        added: Parser = verbs.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, epilog=EXIT_STATUS)
+        added.add_argument("--json", action="store_true", help="the result as JSON on standard output, and only that")
+        added.set_defaults(run=run)
+        return added
+
+    sub = verb(convert)
+    sub.add_argument("--target", required=True, metavar="executorch|coreml", help="the kind of file to write")
+    sub.add_argument("--backend", metavar="NAME", help="what computes it on the phone")
+    sub.add_argument("--quantize", metavar="SCHEME", help="see 'volo-edge schemes'")
+    sub.add_argument("--model", metavar="NAME", help="see 'volo-edge models'; found from the weights where left out")
+    sub.add_argument(
+        "--weights", metavar="FILE", help=".pth.tar, .pth, .safetensors or hf-hub:timm/NAME; else the demo's"
+    )
+    sub.add_argument("--calibration", metavar="DIR", type=Path, help="real photographs to prove the file on")
+    sub.add_argument("--image-size", metavar="N", type=pixels, help="pixels a side, or HEIGHTxWIDTH")
+    sub.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes, one a line")
+    sub.add_argument("--minimum-ios", metavar="N", type=int, help="lowest iOS of a Core ML package")
+    sub.add_argument("--output", metavar="DIR", type=Path, help="the artifact to write; MODEL-TARGET-SCHEME otherwise")
+    sub.add_argument("--force", action="store_true", help="replace an artifact that is there")
+
+    sub = verb(predict)
+    sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
+    sub.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="photographs, or folders of them")
+
+    sub = verb(inspect)
+    sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
+
+    for run in (models, schemes, doctor):
+        verb(run)
+    return result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    try:
+        with interrupts.heard():
+            args = parser().parse_args(argv)
+            with captured(args.json) as console:
+                status = args.run(args, console)
+        return int(status or 0)
+    except RequestError as error:
+        return _fail(str(error), 2)
+    except GateError as error:
+        return _fail(str(error), 3)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing was left behind", 2)
+    except BrokenPipeError:  # whoever read the result has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        return _fail(f"cannot read or write{place}: {error.strerror or error}", 2)
+    except Exception:
+        traceback.print_exc()
+        return _fail("this is a bug in volo-edge; VOLO_EDGE_VERBOSE=1 shows what its libraries said", 1)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"volo-edge: {' '.join(message.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,181 @@
+"""The main job: checkpoint -> float answers -> edge model -> file -> the file's own answers -> artifact."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import calibration
+from calibration.images import ImageList, balanced_subset, find_images
+from converters.program import Program
+from converters.runner import Array, RuntimeMissing
+from volo_edge import __version__, artifact, checkpoint, files
+from volo_edge.artifact import Graph, Manifest, UndelegatedOp
+from volo_edge.console import Steps
+from volo_edge.decompose import decompose
+from volo_edge.decompose.edge import multiply_adds
+from volo_edge.errors import GateError, RequestError
+from volo_edge.labels import labels_for
+from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb, prepare, to_input
+from volo_edge.request import Request, check
+from volo_edge.validate.parity import compare, not_run
+from volo_edge.validate.reference import float_logits
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PARITY_IMAGES = 32
+SELFTEST_IMAGES = 4
+_PHOTO_SIDE = 1024  # pixels: four photographs of a camera's full size would be larger than most models
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion wrote.
+
+    Args:
+        folder: the artifact.
+        manifest: its manifest.
+        skipped: names of files among the photographs that are no images.
+        lowering_seconds, seconds: how long lowering took, and everything.
+    """
+
+    folder: Path
+    manifest: Manifest
+    skipped: tuple[str, ...]
+    lowering_seconds: float
+    seconds: float
+
+
+def convert(request: Request, steps: Steps) -> Converted:
+    """Convert, write the artifact and prove its file on real photographs.
+
+    Raises:
+        RequestError: the request or an input is bad.
+        GateError: the file's parity is worse than its scheme's tolerance; the artifact is kept under another name.
+    """
+    start = time.monotonic()
+    choice = check(request)
+    target, scheme = choice.target, choice.scheme
+    lower, program, run = (target.module(name) for name in ("lower", "program", "run"))
+    photographs = find_images(request.photographs or calibration.DEMO_CALIBRATION)
+    with steps.step("reading weights"):
+        loaded = checkpoint.load(request.weights, request.model, request.image_size)
+    model = loaded.model
+    architecture, parameters = model.architecture, sum(parameter.numel() for parameter in model.parameters())
+    labels = labels_for(loaded.variant, architecture.num_classes, request.labels)
+    preprocessing = Preprocessing.from_crop(architecture.image_size, loaded.variant.crop_pct)
+    output = request.output or Path(f"{loaded.variant.name}-{target.name}-{scheme.name}")
+
+    with files.new_folder(output, files.MANIFEST, request.force) as folder:
+        shots, images, skipped = _photographs(photographs, preprocessing)
+        with steps.step("float reference", len(images)) as advance:
+            reference = _one_by_one(lambda image: float_logits(model, image, preprocessing), images, advance)
+        with steps.step("decomposing"):
+            edge = decompose(model, preprocessing, lower.LAYOUT, consume=True)
+            macs = multiply_adds(edge)
+        path = folder.working / target.file
+        lowering_start = time.monotonic()
+        with steps.step(f"lowering for {choice.backend}"):
+            reasons = lower.lower(edge, choice, labels, path)
+        lowering_seconds = time.monotonic() - lowering_start
+        with steps.step("running the saved file", len(images)) as advance:
+            contents = program.read_program(path)
+            try:
+                runner = run.load(path)
+                logits = _one_by_one(runner.run, images, advance)
+                parity = compare(logits, reference, runner.runtime, scheme.tolerance)
+            except RuntimeMissing as error:
+                logits, parity = reference, not_run(str(error), scheme.tolerance)
+
+        files.write_text(folder.working / artifact.LABELS, "".join(f"{label}\n" for label in labels))
+        few = slice(None, None, -(-len(images) // SELFTEST_IMAGES))
+        cases = artifact.write_selftest(folder.working, shots[few], images[few], logits[few], labels)
+        manifest = Manifest(
+            model=artifact.ModelInfo(
+                name=loaded.variant.name,
+                parameters=parameters,
+                image_size=architecture.image_size,
+                num_classes=architecture.num_classes,
+                weights=loaded.source if loaded.source.startswith(checkpoint.HUB) else loaded.path.name,
+                weights_sha256=loaded.weights_sha256,
+            ),
+            target=target.name,
+            backend=choice.backend,
+            minimum_ios=choice.minimum_ios if target.name == "coreml" else None,
+            quantization=artifact.Quantization(scheme.name),
+            preprocessing=preprocessing,
+            files=artifact.describe_files(folder.working, target.file, cases),
+            graph=_graph(contents, reasons, macs),
+            parity=parity,
+            selftest=artifact.Selftest(cases, parity.runtime or "float reference", scheme.tolerance),
+            tools=_tools(),
+        )
+        artifact.write_manifest(folder.working, manifest)
+        if parity.passed is False:
+            folder.path = output.with_name(f"{output.name}-parity-failed")
+            folder.force = True  # an earlier failure of the same conversion is of no use
+    if parity.passed is False:
+        raise GateError(
+            f"parity failed: relative error {parity.relative_error:.1e} of the logits on {parity.images} images, where "
+            f"{scheme.name} may have {scheme.tolerance:.0e}; kept as {folder.path}, not to be shipped"
+        )
+    return Converted(output, manifest, skipped, lowering_seconds, time.monotonic() - start)
+
+
+def _photographs(
+    photographs: ImageList, preprocessing: Preprocessing
+) -> tuple[list[Image.Image], Array, tuple[str, ...]]:
+    """RGB photographs and inputs (N, 3, H, W) for the parity check, and names of the files that are no images."""
+    chosen = balanced_subset(photographs, PARITY_IMAGES, seed=0)
+    shots, skipped = [], list(photographs.skipped)
+    for index, name in enumerate(chosen.files):
+        try:
+            shots.append(_small(open_rgb(chosen.path(index))))
+        except UnreadableImage:
+            skipped.append(name)
+    if not shots:
+        raise RequestError(f"none of the images in {photographs.root} can be read, {skipped[-1]} for one")
+    return shots, to_input([prepare(shot, preprocessing) for shot in shots]), tuple(skipped)
+
+
+def _small(photo: Image.Image) -> Image.Image:
+    """The photograph, its shorter side reduced to `_PHOTO_SIDE` pixels if it is longer."""
+    factor = min(photo.size) / _PHOTO_SIDE
+    return photo if factor <= 1 else photo.resize([round(side / factor) for side in photo.size])
+
+
+def _one_by_one(run: Callable[[Array], Array], images: Array, advance: Callable[[], None]) -> Array:
+    """`run`'s answers, one image at a time, which bounds its memory."""
+    answers = []
+    for image in images:
+        answers.append(run(image[None]))
+        advance()
+    return np.concatenate(answers)
+
+
+def _graph(program: Program, reasons: dict[str, str], macs: int) -> Graph:
+    """What the saved file computes, with the partitioner's reason for each operator that it left outside."""
+    outside = program.undelegated or {}
+    undelegated = tuple(UndelegatedOp(name, count, _reason(name, reasons)) for name, count in outside.items())
+    calls = None if program.delegates is None else len(program.delegates)
+    return Graph(calls, undelegated, macs, program.operators)
+
+
+def _reason(operator: str, reasons: dict[str, str]) -> str:
+    """Of the reasons by operator as the partitioner names it, "aten.cumsum.default", the one of "aten::cumsum.out"."""
+    bare = operator.replace("::", ".").rpartition(".")[0]
+    return next((reason for name, reason in reasons.items() if name.rpartition(".")[0] == bare), "")
+
+
+def _tools() -> dict[str, str]:
+    """Versions of what made an artifact."""
+    found = {"python": platform.python_version(), "volo_edge": __version__}
+    return found | {name: version(name) for name in ("torch", "executorch", "torchao", "coremltools")}

@@ -1,0 +1,143 @@
+"""The edge model: what both layouts of it share, which is the whole shape of VOLO.
+
+A layout says how tokens lie in memory and names the operators that suit it; `tokens_last` is XNNPACK's,
+`channels_first` is Core ML's. Submodules keep the checkpoints' names (`network.0.1.attn.v`), so that a layer is called
+the same from the checkpoint to the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from volo_edge import model as reference
+from volo_edge.decompose.windows import Window
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One arrangement of tokens and the modules made for it, each built from the reference's own.
+
+    Args:
+        name: what the layout is called.
+        tokens: image features (B, C, H, W) as the tokens of the outlooker stage.
+        projection: a linear over the channels.
+        norm: layer norm without affine part, of (width, eps, whether its input has zero mean over the channels).
+        outlook, attention, class_attention: the three attentions.
+        downsample: outlooker tokens on a grid (height, width) to transformer tokens.
+        embedding: an embedding (1, ..., C) arranged as tokens.
+        logits: class token scores, and token scores or None, to logits (B, num_classes).
+    """
+
+    name: str
+    tokens: Callable[[Tensor], Tensor]
+    projection: Callable[[nn.Linear], nn.Module]
+    norm: Callable[[int, float, bool], nn.Module]
+    outlook: Callable[[reference.OutlookAttention, Window], nn.Module]
+    attention: Callable[[reference.Attention], nn.Module]
+    class_attention: Callable[[reference.ClassAttention], nn.Module]
+    downsample: Callable[[reference.Downsample, tuple[int, int]], nn.Module]
+    embedding: Callable[[Tensor], Tensor]
+    logits: Callable[[Tensor, Tensor | None], Tensor]
+
+
+class Mlp(nn.Module):
+    """Two projections with an exact GELU between them."""
+
+    def __init__(self, mlp: reference.Mlp, layout: Layout) -> None:
+        super().__init__()
+        self.fc1 = layout.projection(mlp.fc1)
+        self.fc2 = layout.projection(mlp.fc2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """Pre-norm residual block over tokens."""
+
+    def __init__(self, block: reference.Block, attn: nn.Module, layout: Layout, centred: bool) -> None:
+        super().__init__()
+        width = block.mlp.fc1.in_features
+        self.norm1 = layout.norm(width, block.norm1.eps, centred)
+        self.attn = attn
+        self.norm2 = layout.norm(width, block.norm2.eps, centred)
+        self.mlp = Mlp(block.mlp, layout)
+
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
+        """`others` are what the attention reads besides: of the class token's block, all tokens, normalized."""
+        x = x + self.attn(self.norm1(x), *others)
+        return x + self.mlp(self.norm2(x))
+
+
+class EdgeVOLO(nn.Module):
+    """Images (B, 3, H, W), RGB in 0..255, to logits (B, num_classes), in operators that phones have.
+
+    Args:
+        folded: a reference after every rewrite of `rewrites`; its parameters are used, not copied.
+        layout: the arrangement of tokens to build.
+    """
+
+    pos_embed: Tensor
+    cls_token: Tensor
+
+    def __init__(self, folded: reference.VOLO, layout: Layout) -> None:
+        super().__init__()
+        a = folded.architecture
+        self.architecture, self.layout = a, layout
+        last = a.embed_dims[-1]
+        window = Window(*a.grid, a.outlook_kernel, a.outlook_padding, a.outlook_stride)
+        outlookers, downsample, *stages = folded.network
+
+        self.patch_embed = nn.Sequential(*folded.patch_embed.conv, folded.patch_embed.proj)
+        self.network = nn.ModuleList(
+            [
+                nn.Sequential(
+                    *(Block(block, layout.outlook(block.attn, window), layout, centred=False) for block in outlookers)
+                ),
+                layout.downsample(downsample, a.grid),
+            ]
+        )
+        for stage in stages:
+            self.network.append(
+                nn.Sequential(*(Block(block, layout.attention(block.attn), layout, centred=True) for block in stage))
+            )
+        self.post_network = nn.ModuleList(
+            Block(block, layout.class_attention(block.attn), layout, centred=True) for block in folded.post_network
+        )
+        self.norm = layout.norm(last, folded.norm.eps, True)
+        self.head = layout.projection(folded.head)
+        self.aux_head = layout.projection(folded.aux_head) if folded.aux_head is not None else None
+        self.register_buffer("pos_embed", layout.embedding(folded.pos_embed.data))
+        self.register_buffer("cls_token", layout.embedding(folded.cls_token.data))
+        self.to(folded.head.weight.dtype)  # the layouts' own constants are made in double precision
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        outlookers, downsample, *stages = self.network
+        x = outlookers(self.layout.tokens(self.patch_embed(images)))
+        x = downsample(x) + self.pos_embed
+        for stage in stages:
+            x = stage(x)
+        # The class blocks and the auxiliary head each normalize the same tokens: with the affine parts folded into
+        # their readers, once is enough.
+        x = self.norm(x)
+        token = self.cls_token
+        if len(images) > 1:  # a phone's batch is one, and XNNPACK cannot expand
+            token = token.expand(len(images), *token.shape[1:])
+        for block in self.post_network:
+            token = block(token, x)
+        return self.layout.logits(self.head(self.norm(token)), self.aux_head(x) if self.aux_head is not None else None)
+
+
+def multiply_adds(edge: EdgeVOLO) -> int:
+    """Multiplications of one image that end in a sum: linears, convolutions, matrix products. Runs the model once."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        edge(torch.zeros(1, 3, *edge.architecture.image_size))
+    return int(counter.get_total_flops()) // 2

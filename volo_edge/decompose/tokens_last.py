@@ -1,0 +1,187 @@
+"""The edge model for XNNPACK: tokens last, (B, T, C), every operator one that XNNPACK takes.
+
+XNNPACK (ExecuTorch 1.4) has no layer norm, no expand, no select or squeeze, no mean over the last axis of three, no
+softmax but over the last axis, no slices with a step, no negative pad. So a mean is a linear with one output, an
+attention product is a 3-D `bmm`, and windows are slices (`windows.unfold_slices`).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from volo_edge import model as reference
+from volo_edge.decompose.edge import Layout
+from volo_edge.decompose.rewrites import split_linear
+from volo_edge.decompose.windows import Window, fold_slices, unfold_slices
+
+
+def mean_linear(width: int, bias: float | None) -> nn.Linear:
+    """The mean over `width` channels, plus `bias`, as a linear of one output."""
+    linear = nn.Linear(width, 1, bias=bias is not None, dtype=torch.float64)
+    nn.init.constant_(linear.weight, 1 / width)
+    if bias is not None:
+        nn.init.constant_(linear.bias, bias)
+    return linear
+
+
+class Norm(nn.Module):
+    """Layer norm over the last axis without affine part; of a `centred` input, a division by the root mean square."""
+
+    def __init__(self, width: int, eps: float, centred: bool) -> None:
+        super().__init__()
+        self.mean = None if centred else mean_linear(width, None)
+        self.mean_square = mean_linear(width, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mean is not None:
+            x = x - self.mean(x)
+        return x * torch.rsqrt(self.mean_square(x * x))
+
+
+class OutlookAttention(nn.Module):
+    """Outlook attention over (B, H W, C): windows as slices, one small matrix product for each window and head."""
+
+    pool_factor: Tensor
+
+    def __init__(self, attn: reference.OutlookAttention, window: Window) -> None:
+        super().__init__()
+        self.window = window
+        self.heads = attn.num_heads
+        self.v, self.attn, self.proj = attn.v, attn.attn, attn.proj
+        # How many tokens each window's mean is over: fewer where a side is not a multiple of the stride.
+        rows, columns = (_token_counts(side, window.stride) for side in (window.height, window.width))
+        self.register_buffer("pool_factor", (1 / (rows[:, None] * columns)).reshape(1, -1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, dim = x.shape
+        w, heads = self.window, self.heads
+        windows, grid = batch * w.rows * w.columns, (batch, w.height, w.width, dim)
+
+        values = torch.cat(unfold_slices(self.v(x).reshape(grid), w), -1)  # B, rows, columns, taps * C
+        values = values.reshape(windows, w.taps, heads, dim // heads).permute(0, 2, 1, 3)
+        values = values.reshape(windows * heads, w.taps, dim // heads)
+
+        scores = self.attn(self._pooled(x.reshape(grid)))
+        weights = scores.reshape(windows * heads, w.taps, w.taps).softmax(-1)
+
+        mixed = torch.bmm(weights, values).reshape(windows, heads, w.taps, dim // heads).permute(2, 0, 1, 3)
+        mixed = mixed.reshape(w.taps, w.rows * batch, w.columns, dim)
+        taps = [mixed[tap : tap + 1].reshape(batch, w.rows, w.columns, dim) for tap in range(w.taps)]
+        return self.proj(fold_slices(taps, w).reshape(batch, tokens, dim))
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """Mean of each window's own `stride` x `stride` tokens: (B, rows * columns, C) of (B, H, W, C)."""
+        batch, _, _, dim = x.shape
+        stride, rows, columns = self.window.stride, self.window.rows, self.window.columns
+        if stride == 1:
+            return x.reshape(batch, rows * columns, dim)
+        x = F.pad(x, (0, 0, 0, columns * stride - x.shape[2], 0, rows * stride - x.shape[1]))
+        parts = x.reshape(batch, rows, stride, columns * stride * dim)
+        total = _sum([parts[:, :, row : row + 1] for row in range(stride)])
+        parts = total.reshape(batch, rows * columns, stride, dim)
+        total = _sum([parts[:, :, column : column + 1] for column in range(stride)])
+        return total.reshape(batch, rows * columns, dim) * self.pool_factor
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over (B, T, C), query, key and value projected apart."""
+
+    def __init__(self, attn: reference.Attention) -> None:
+        super().__init__()
+        self.heads = attn.num_heads
+        self.q, self.k, self.v = split_linear(attn.qkv, 3)
+        self.proj = attn.proj
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(_attend(self.q(x), self.k(x), self.v(x), self.heads))
+
+
+class ClassAttention(nn.Module):
+    """Attention of the class token (B, 1, C) to itself and the tokens (B, T, C)."""
+
+    def __init__(self, attn: reference.ClassAttention) -> None:
+        super().__init__()
+        self.heads = attn.num_heads
+        self.q = attn.q
+        self.k, self.v = split_linear(attn.kv, 2)
+        self.proj = attn.proj
+
+    def forward(self, token: Tensor, tokens: Tensor) -> Tensor:
+        every = torch.cat((token, tokens), 1)
+        return self.proj(_attend(self.q(token), self.k(every), self.v(every), self.heads))
+
+
+class Downsample(nn.Module):
+    """2x2 convolution with stride 2 over a grid of tokens: (B, H W, C) to (B, (H // 2) (W // 2), C')."""
+
+    def __init__(self, downsample: reference.Downsample, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid = grid
+        self.proj = downsample.proj
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, _, dim = x.shape
+        return image_tokens(self.proj(x.reshape(batch, *self.grid, dim).permute(0, 3, 1, 2)))
+
+
+def image_tokens(x: Tensor) -> Tensor:
+    """(B, H W, C) of (B, C, H, W)."""
+    batch, channels, height, width = x.shape
+    return x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+
+
+def embedding(x: Tensor) -> Tensor:
+    """(1, T, C) of (1, ..., C)."""
+    return x.reshape(1, -1, x.shape[-1]).clone()
+
+
+def logits(token_scores: Tensor, aux_scores: Tensor | None) -> Tensor:
+    """Class token scores (B, 1, K) plus the largest of the token scores (B, T, K): (B, K)."""
+    batch, _, classes = token_scores.shape
+    result = token_scores.reshape(batch, classes)
+    if aux_scores is not None:
+        window = (aux_scores.shape[1], 1)
+        column = aux_scores.permute(0, 2, 1).reshape(batch, classes, *window)
+        # the stride is given because the partitioner reads it and fails where there is none
+        result = result + F.max_pool2d(column, window, window).reshape(batch, classes)
+    return result
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+    """softmax(q k) v, head by head: query (B, Q, C), key and value (B, T, C) to (B, Q, C); the query is scaled."""
+    batch, queries, dim = query.shape
+    tokens, width = key.shape[1], dim // heads
+    q = query.reshape(batch, queries, heads, width).permute(0, 2, 1, 3).reshape(batch * heads, queries, width)
+    k = key.reshape(batch, tokens, heads, width).permute(0, 2, 3, 1).reshape(batch * heads, width, tokens)
+    v = value.reshape(batch, tokens, heads, width).permute(0, 2, 1, 3).reshape(batch * heads, tokens, width)
+    mixed = torch.bmm(torch.bmm(q, k).softmax(-1), v)
+    return mixed.reshape(batch, heads, queries, width).permute(0, 2, 1, 3).reshape(batch, queries, dim)
+
+
+def _sum(parts: list[Tensor]) -> Tensor:
+    total, *rest = parts
+    for part in rest:
+        total = total + part
+    return total
+
+
+def _token_counts(side: int, stride: int) -> Tensor:
+    """Tokens in each of the `stride`-long pieces of a side, the last of which may be short; float64."""
+    starts = torch.arange(0, side, stride, dtype=torch.float64)
+    return (side - starts).clamp(max=stride)
+
+
+TOKENS_LAST = Layout(
+    name="tokens-last",
+    tokens=image_tokens,
+    projection=lambda linear: linear,
+    norm=Norm,
+    outlook=OutlookAttention,
+    attention=Attention,
+    class_attention=ClassAttention,
+    downsample=Downsample,
+    embedding=embedding,
+    logits=logits,
+)

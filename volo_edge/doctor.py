@@ -1,0 +1,103 @@
+"""What this machine has, what the tool needs, and how to get what is missing. Imports none of it but to see it load."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+DISTRIBUTION = "volo-edge"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Args:
+        what: a package or an ability.
+        needed: the version needed, or what it is for.
+        found: the version found, or what was seen.
+        ok: whether it will do; None where it is not needed here.
+        remedy: how to get it, "" where nothing is to be done.
+    """
+
+    what: str
+    needed: str
+    found: str
+    ok: bool | None
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Python, every package that `pyproject.toml` asks for, and what this machine can run."""
+    return [_python(), *_packages(), *_runtimes()]
+
+
+def _python() -> Finding:
+    needed = metadata.metadata(DISTRIBUTION)["Requires-Python"]
+    ok = platform.python_version() in SpecifierSet(needed)
+    return Finding("python", needed, platform.python_version(), ok, "" if ok else "make a virtual environment with it")
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    for requirement in map(Requirement, metadata.requires(DISTRIBUTION) or []):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        name, needed = requirement.name, str(requirement.specifier)
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            findings.append(Finding(name, needed, "not installed", False, f"pip install '{requirement}'"))
+            continue
+        ok = requirement.specifier.contains(found, prereleases=True)
+        findings.append(Finding(name, needed, found, ok, "" if ok else f"pip install '{requirement}'"))
+    return findings
+
+
+def _runtimes() -> list[Finding]:
+    findings = [_executorch(), _core_ml(), _accelerator()]
+    free = shutil.disk_usage(Path.cwd()).free
+    findings.append(
+        Finding(
+            "free disk space", "5 GB for VOLO-D5", f"{free / 1e9:.0f} GB", free > 5e9, "" if free > 5e9 else "make room"
+        )
+    )
+    return findings
+
+
+def _executorch() -> Finding:
+    """Whether a .pte can be run here; in another process, which a broken library may take down."""
+    what, needed = "run .pte files", "ExecuTorch's runtime with XNNPACK"
+    program = "from executorch.runtime import Runtime; print(*Runtime.get().backend_registry.registered_backend_names)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    if "XnnpackBackend" in result.stdout:
+        return Finding(what, needed, "yes", True)
+    reason = (result.stderr.strip() or "no XnnpackBackend in it").splitlines()[-1]
+    return Finding(what, needed, reason, False, "pip install --force-reinstall the executorch above")
+
+
+def _core_ml() -> Finding:
+    what, needed = "run .mlpackage files", "Core ML, on macOS only"
+    if platform.system() == "Darwin":
+        return Finding(what, needed, f"macOS {platform.mac_ver()[0]}", True)
+    return Finding(what, needed, f"no: this is {platform.system()}", None, "converting works here; run it on a Mac")
+
+
+def _accelerator() -> Finding:
+    what, needed = "float reference", "any device; a GPU is faster"
+    if importlib.util.find_spec("torch") is None:
+        return Finding(what, needed, "torch is not installed", False)
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding(what, needed, torch.cuda.get_device_name(), True)
+    return Finding(what, needed, "MPS" if torch.backends.mps.is_available() else "CPU", True)

@@ -1,0 +1,66 @@
+"""Ctrl-C and a polite kill: heard even where a library swallows them, held back where half a step must not stay."""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_AGAIN = 1.0  # seconds
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Around a command: both signals raise KeyboardInterrupt. Afterwards they are what they were, or ignored after one.
+
+    The converters' libraries lose an exception now and then: it comes up in a destructor, or under an `except:`. So it
+    is raised again each second until the command ends; and not more often, for the first one is being answered and
+    whoever presses Ctrl-C five times is not to stop that.
+    """
+    quiet_until = 0.0
+    again: list[threading.Timer] = []
+
+    def interrupt(*_: object) -> None:
+        nonlocal quiet_until
+        if time.monotonic() < quiet_until:
+            return
+        quiet_until = time.monotonic() + _AGAIN
+        again[:] = [threading.Timer(1.1 * _AGAIN, _thread.interrupt_main)]
+        again[0].daemon = True
+        again[0].start()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in _NUMBERS}
+    after: dict[signal.Signals, Any] = before
+    try:
+        yield
+    except KeyboardInterrupt:
+        after = dict.fromkeys(_NUMBERS, signal.SIG_IGN)  # the process is ending: nothing is left to interrupt
+        raise
+    finally:
+        for timer in again:
+            timer.cancel()
+        for number, handler in after.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Around a step that must be done wholly or not at all: a signal during it comes at its end."""
+    if threading.current_thread() is not threading.main_thread():  # which alone gets signals
+        yield
+        return
+    held: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in _NUMBERS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        if held:
+            signal.raise_signal(held[0])

@@ -1,0 +1,96 @@
+"""Classifies photographs with an artifact: its own preprocessing, its file in its runtime, its labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calibration.images import find_images
+from converters.runner import Runner
+from converters.targets import TARGETS
+from volo_edge.artifact import Artifact
+from volo_edge.console import Steps
+from volo_edge.errors import RequestError
+from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb, prepare, to_input
+from volo_edge.validate.metrics import softmax
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a file says of one photograph.
+
+    Args:
+        image: where the photograph is.
+        classes: names and probabilities (0..1) of the most likely classes, the first the likeliest.
+        milliseconds: the model's own time, without reading and preparing the photograph.
+    """
+
+    image: str
+    classes: tuple[tuple[str, float], ...]
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a file says of some photographs, what ran it, and the names of files in folders that are no images."""
+
+    predictions: tuple[Prediction, ...]
+    runtime: str
+    skipped: tuple[str, ...]
+
+
+def load_runner(artifact: Artifact) -> Runner:
+    """The artifact's file in its runtime."""
+    runner: Runner = TARGETS[artifact.manifest.target].module("run").load(artifact.model_path)
+    return runner
+
+
+def predict(artifact: Artifact, images: Sequence[Path], steps: Steps) -> Predictions:
+    """Classify photographs and folders of photographs.
+
+    Raises:
+        RequestError: a photograph that was named cannot be read (one found in a folder is skipped), or nothing is left.
+    """
+    paths: list[tuple[Path, bool]] = []  # and whether it was named
+    skipped: list[str] = []
+    for given in images:
+        if given.is_dir():
+            found = find_images(given)
+            paths += [(found.path(index), False) for index in range(len(found))]
+            skipped += [str(given / name) for name in found.skipped]
+        else:
+            paths.append((given, True))
+
+    with steps.step("loading"):
+        runner = load_runner(artifact)
+        size = artifact.manifest.preprocessing.crop
+        runner.run(np.zeros((1, 3, *size), np.float32))  # the first run sets up memory and is not to be timed
+    predictions = []
+    with steps.step("classifying", len(paths)) as advance:
+        for path, named in paths:
+            try:
+                predictions.append(_classify(runner, path, artifact.manifest.preprocessing, artifact.labels))
+            except UnreadableImage:
+                if named:
+                    raise
+                skipped.append(str(path))
+            advance()
+    if not predictions:
+        raise RequestError(f"none of the {len(skipped)} files can be read as an image, {skipped[0]} for one")
+    return Predictions(tuple(predictions), runner.runtime, tuple(skipped))
+
+
+def _classify(runner: Runner, path: Path, preprocessing: Preprocessing, labels: Sequence[str]) -> Prediction:
+    image = to_input(prepare(open_rgb(path), preprocessing))
+    start = time.perf_counter()
+    logits = runner.run(image)[0]
+    milliseconds = 1000 * (time.perf_counter() - start)
+    probabilities = softmax(logits)
+    best = np.argsort(-probabilities, kind="stable")[:TOP]
+    return Prediction(str(path), tuple((labels[i], float(probabilities[i])) for i in best), milliseconds)

@@ -1,0 +1,246 @@
+"""Photo -> tensor, once: the phones read the same numbers from the manifest.
+
+Every photograph that calibrates, judges or tries a model goes through `open_rgb`, `prepare` and `to_input`. What they
+do is what VOLO's published accuracies were measured with: timm's evaluation transform, PIL's bicubic resize and
+torchvision's centre crop. Importing this module imports neither torch, numpy nor PIL.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from volo_edge.errors import RequestError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+    from torch import Tensor
+
+    Images = TypeVar("Images", NDArray[np.float32], Tensor)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# What photographs come in. Pillow knows forty more formats; one of them, EPS, would start Ghostscript on the file.
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM")
+
+# A photograph of one row would be resized to gigabytes before its middle is cut out; beyond this only the middle is.
+_MAX_RESIZED_PIXELS = 2**26
+
+
+class UnreadableImage(RequestError):
+    """A file that is no photograph; `path` is the file and `reason` what is the matter with it, in a few words."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path = path
+        self.reason = " ".join(reason.split())
+        super().__init__(f"cannot read image {str(path)!r}: {self.reason}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How a photograph becomes the model's input: the manifest's `preprocessing`, field for field.
+
+    Only what this module does can be said: a manifest with another interpolation or layout is refused when it is read.
+
+    Args:
+        resize_to: (height, width) in pixels of the box that the photograph is scaled to just cover, keeping its shape.
+        interpolation: "bicubic", PIL's (a = -0.5).
+        antialias: the filter widens with the reduction; PIL's always does.
+        crop: (height, width) in pixels of the centre crop; where it is larger than the resized photograph, zeros.
+        input_range: what black and white are in the model's input.
+        mean, std: per channel (red, green, blue), of pixels in 0..1.
+        layout: "NCHW".
+        normalization_in_model: the model subtracts the mean and divides by std itself.
+    """
+
+    resize_to: tuple[int, int]
+    interpolation: Literal["bicubic"] = "bicubic"
+    antialias: Literal[True] = True
+    crop: tuple[int, int]
+    input_range: tuple[float, float] = (0.0, 255.0)
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    layout: Literal["NCHW"] = "NCHW"
+    normalization_in_model: Literal[True] = True
+
+    def __post_init__(self) -> None:
+        for name in ("resize_to", "crop"):
+            if min(getattr(self, name)) < 1:
+                raise RequestError(f"preprocessing: {name} must be positive, not {getattr(self, name)}")
+        if min(self.std) <= 0:
+            raise RequestError(f"preprocessing: std must be positive, not {self.std}")
+        if self.input_range != (0.0, 255.0):
+            raise RequestError(f"preprocessing: input_range must be (0, 255), not {self.input_range}")
+
+    @classmethod
+    def from_crop(cls, image_size: tuple[int, int], crop_pct: float) -> Preprocessing:
+        """For a model of `image_size` (height, width) whose crop is `crop_pct` of the resized photograph's side.
+
+        The rounding is timm's: 224 / 0.96 gives 233, 448 / 1.15 gives 389 and a border of zeros.
+        """
+        if not (math.isfinite(crop_pct) and crop_pct > 0):
+            raise RequestError(f"crop_pct must be a positive number, not {crop_pct!r}")
+        height, width = image_size
+        resize_to = math.floor(height / crop_pct), math.floor(width / crop_pct)
+        return cls(resize_to=resize_to, crop=(height, width))
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """The photograph at `path` as a person sees it, in 8-bit RGB; of several frames or pages, the first.
+
+    EXIF orientation is applied, transparency is laid over white and 16-bit grey is scaled to 8 bits. Colour profiles
+    are not applied: the pipelines that trained these models take the numbers as they are, and so must whoever judges
+    them.
+
+    Raises:
+        UnreadableImage: nothing there, no image, a damaged or truncated one, one so large that it may be an attack
+            (`PIL.Image.MAX_IMAGE_PIXELS` twice over), or pixels of unknown range (32-bit).
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    path = Path(path)
+    try:
+        if not path.exists():
+            raise UnreadableImage(path, "no such file")
+        if not path.is_file():  # before opening: to open a pipe would wait for its writer
+            raise UnreadableImage(path, "a folder" if path.is_dir() else "not a regular file")
+        # by file and not by name: Pillow maps a named uncompressed TIFF into memory with its sides already exchanged
+        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+            return _as_rgb(ImageOps.exif_transpose(image))
+    except UnreadableImage:
+        raise
+    except UnidentifiedImageError:
+        reason = "empty file" if path.stat().st_size == 0 else "not an image, or of a format that is not read"
+        raise UnreadableImage(path, reason) from None
+    except OSError as error:
+        raise UnreadableImage(path, error.strerror or str(error)) from error
+    except Exception as error:  # ours below; and damaged files make decoders raise nearly anything: SyntaxError, ...
+        raise UnreadableImage(path, str(error) or type(error).__name__) from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """`image` of any of Pillow's modes in RGB; ValueError where nobody can say what its black and white are."""
+    from PIL import Image
+
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        image = _grey_from_16_bits(image)
+    if image.mode == "F":
+        raise ValueError("32-bit float pixels: range unknown; save it as 8 or 16 bits a channel")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def _grey_from_16_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits in 8, by the high byte: what Pillow itself does to 16-bit colour, so that grey agrees with it.
+
+    (Its own conversion of these modes clips at 255, which turns a photograph white.)
+    """
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError("integer pixels outside 0..65535: range unknown; save it as 8 or 16 bits a channel")
+    grey = (values >> 8).astype(np.uint8)
+    if (transparent := image.info.get("transparency")) is not None:
+        grey = np.where(values == transparent, np.uint8(255), grey)  # that one value means white behind it
+    return Image.fromarray(grey)
+
+
+def prepare(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """An RGB image, resized and cropped: uint8 (H, W, 3), H and W being `preprocessing.crop`.
+
+    Equal to torchvision's `Resize(side, BICUBIC)` and `CenterCrop` on a PIL image, which timm evaluates with, to the
+    last bit; a photograph so oblong that the whole of it, resized, would take more than 64 million pixels has only its
+    middle computed, which may differ in the last bit.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if image.mode != "RGB":
+        raise ValueError(f"prepare takes an RGB image, not {image.mode}")
+    height, width = _covering((image.height, image.width), preprocessing.resize_to)
+    crop_height, crop_width = preprocessing.crop
+    rows, out_rows = _centred(height, crop_height)
+    columns, out_columns = _centred(width, crop_width)
+    if (height, width) == (image.height, image.width):
+        resized = np.asarray(image)[rows, columns]
+    elif height * width <= _MAX_RESIZED_PIXELS:
+        resized = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))[rows, columns]
+    else:
+        resized = np.asarray(_resized_part(image, (height, width), rows, columns))
+    pixels = np.zeros((crop_height, crop_width, 3), np.uint8)
+    pixels[out_rows, out_columns] = resized
+    return pixels
+
+
+def _covering(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) to resize `size` to so that it covers `box`: one side exactly, the other rounded down."""
+    (height, width), (box_height, box_width) = size, box
+    if box_height * width >= box_width * height:
+        return box_height, width * box_height // height
+    return height * box_width // width, box_width
+
+
+def _resized_part(image: Image.Image, size: tuple[int, int], rows: slice, columns: slice) -> Image.Image:
+    """`rows` and `columns` of what `image` resized to `size` (height, width) would be, without the rest of it."""
+    from PIL import Image
+
+    cut: list[tuple[int, int]] = []  # what of the source, in whole pixels, the filter can reach
+    box: list[tuple[float, float]] = []  # what of the cut the part comes from
+    for side, resized, part in ((image.width, size[1], columns), (image.height, size[0], rows)):
+        scale = side / resized
+        reach = math.ceil(2 * max(scale, 1)) + 1
+        first, last = max(0, math.floor(part.start * scale) - reach), min(side, math.ceil(part.stop * scale) + reach)
+        cut.append((first, last))
+        box.append((part.start * scale - first, part.stop * scale - first))
+    (left, right), (top, bottom) = cut
+    (west, east), (north, south) = box
+    return image.crop((left, top, right, bottom)).resize(
+        (columns.stop - columns.start, rows.stop - rows.start), Image.Resampling.BICUBIC, (west, north, east, south)
+    )
+
+
+def _centred(side: int, crop: int) -> tuple[slice, slice]:
+    """The part of a side to take and where in the crop to put it, rounded as torchvision's CenterCrop does."""
+    if side >= crop:
+        start = round((side - crop) / 2)  # halves to even
+        return slice(start, start + crop), slice(0, crop)
+    before = (crop - side) // 2
+    return slice(0, side), slice(before, before + side)
+
+
+def to_input(pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """What the model takes: float32 (B, 3, H, W) in 0..255, of one uint8 (H, W, 3) or several of one size."""
+    import numpy as np
+
+    batch = np.asarray(pixels)
+    if batch.ndim == 3:
+        batch = batch[None]
+    if batch.ndim != 4 or batch.shape[-1] != 3:
+        raise ValueError(f"to_input takes (H, W, 3) or several of them, not {batch.shape}")
+    return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def normalize(images: Images, preprocessing: Preprocessing) -> Images:
+    """What the float reference takes: (images / 255 - mean) / std a channel, of floats (B, 3, H, W) in 0..255.
+
+    A NumPy array gives one and a tensor gives one, of the same dtype and on the same device.
+    """
+    import numpy as np
+
+    white = preprocessing.input_range[1]
+    both = preprocessing.mean, preprocessing.std
+    if isinstance(images, np.ndarray):
+        mean, std = (np.array(values, images.dtype)[:, None, None] for values in both)
+    else:
+        mean, std = (images.new_tensor(values)[:, None, None] for values in both)
+    return (images / white - mean) / std

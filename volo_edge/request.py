@@ -1,0 +1,53 @@
+"""What `volo-edge convert` is asked for, and all that can be refused of it before torch is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.targets import Choice, choose
+from volo_edge import files, variants
+from volo_edge.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Request:
+    """A conversion; None stands for a default.
+
+    Args:
+        target, backend, scheme, minimum_ios: names and number, see `converters.targets.choose`.
+        model, weights, image_size: see `volo_edge.checkpoint.load`.
+        photographs: folder of images for the parity check.
+        labels: file with the classes' names, one a line.
+        output: the folder to write.
+        force: whether to replace an artifact that is there.
+    """
+
+    target: str
+    backend: str | None = None
+    scheme: str | None = None
+    minimum_ios: int | None = None
+    model: str | None = None
+    weights: str | None = None
+    image_size: tuple[int, int] | None = None
+    photographs: Path | None = None
+    labels: Path | None = None
+    output: Path | None = None
+    force: bool = False
+
+
+def check(request: Request) -> Choice:
+    """The combination asked for; RequestError for what is wrong with the request and can be seen from it alone."""
+    choice = choose(request.target, request.backend, request.scheme, request.minimum_ios)
+    if request.model is not None:
+        variants.find(request.model)
+    if request.weights is not None and not request.weights.startswith("hf-hub:") and not Path(request.weights).exists():
+        raise RequestError(
+            f"no weights at {request.weights}: give a .pth.tar, .pth or .safetensors file, or hf-hub:NAME"
+        )
+    for path, what in ((request.photographs, "folder of images"), (request.labels, "file of labels")):
+        if path is not None and not path.exists():
+            raise RequestError(f"there is no {what} at {path}")
+    if request.output is not None:
+        files.check_replaceable(request.output, files.MANIFEST, request.force)
+    return choice

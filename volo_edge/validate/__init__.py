@@ -1,0 +1,1 @@
+"""Proof: what a saved file computes, held against the float model on real photographs."""

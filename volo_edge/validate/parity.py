@@ -1,0 +1,55 @@
+"""Parity: the saved file, in its runtime, on real photographs, against the float model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from volo_edge.validate import metrics
+from volo_edge.validate.metrics import Logits
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The manifest's `parity`, field for field.
+
+    Args:
+        images: photographs compared.
+        runtime: what ran the file; None where it was not run.
+        relative_error: |file - float| / |float| over all logits, in the 2-norm.
+        max_abs_error: the largest difference of two logits.
+        snr_db: the same as a signal to noise ratio in decibels.
+        top1_agreement: share, 0..1, of photographs that both put in the same class.
+        tolerance: the largest `relative_error` that passes.
+        passed: None where the file was not run.
+        note: why it was not run, "" otherwise.
+    """
+
+    images: int
+    runtime: str | None
+    relative_error: float | None
+    max_abs_error: float | None
+    snr_db: float | None
+    top1_agreement: float | None
+    tolerance: float
+    passed: bool | None
+    note: str = ""
+
+
+def compare(logits: Logits, reference: Logits, runtime: str, tolerance: float) -> Parity:
+    """Both arrays are (N, num_classes), of the same photographs in the same order."""
+    error = metrics.relative_error(logits, reference)
+    return Parity(
+        images=len(reference),
+        runtime=runtime,
+        relative_error=error,
+        max_abs_error=metrics.max_abs_error(logits, reference),
+        snr_db=metrics.snr_db(logits, reference),
+        top1_agreement=metrics.top1_agreement(logits, reference),
+        tolerance=tolerance,
+        passed=error <= tolerance,
+    )
+
+
+def not_run(why: str, tolerance: float) -> Parity:
+    """The parity of a file whose runtime this machine does not have."""
+    return Parity(0, None, None, None, None, None, tolerance, None, why)
