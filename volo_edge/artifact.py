@@ -220,13 +220,13 @@ def read(folder: str | Path) -> Artifact:
         if role not in manifest.files:
             raise RequestError(f"{path} names no file for '{role}': convert the model again")
     for role, info in manifest.files.items():
-        file = Path(os.path.realpath(folder / info.path)) if "\0" not in info.path else Path(os.devnull)
-        if not file.is_relative_to(folder.resolve()):
+        file = folder / info.path
+        if "\0" in info.path or not Path(os.path.realpath(file)).is_relative_to(folder.resolve()):
             raise RequestError(f"{path}: the path of '{role}' leads out of the artifact")
         if not file.exists():
             raise RequestError(f"{folder} has no {info.path}: it is incomplete, copy or convert it again")
         if files.sha256(file) != info.sha256:
-            raise RequestError(f"{folder / info.path} is not the file the manifest names: copy or convert it again")
+            raise RequestError(f"{file} is not the file the manifest names: copy or convert it again")
     labels = _read_labels(folder / manifest.files["labels"].path, manifest.model.num_classes)
     return Artifact(folder, manifest, labels)
 

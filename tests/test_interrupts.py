@@ -1,0 +1,144 @@
+"""Ctrl-C is heard though a library swallows it, and never leaves files between two names."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.command import contents
+from volo_edge.files import MANIFEST, new_folder
+from volo_edge.interrupts import heard, held_back
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_swallowed_interrupt_comes_again(number: signal.Signals) -> None:
+    def command() -> None:
+        with heard():
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(number)
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                time.sleep(0.01)
+
+    with pytest.raises(KeyboardInterrupt):
+        command()
+    assert [signal.getsignal(number) for number in NUMBERS] == [signal.SIG_IGN] * 2
+
+
+def test_an_interrupt_that_was_swallowed_to_the_end_is_over() -> None:
+    before = [signal.getsignal(number) for number in NUMBERS]
+    with heard(), suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(number) for number in NUMBERS] == before
+    time.sleep(1.5)  # longer than it takes to come again
+
+
+def test_impatience_does_not_stop_the_answer() -> None:
+    answered = False
+
+    def command() -> None:
+        nonlocal answered
+        with heard():
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                for _ in range(5):
+                    signal.raise_signal(signal.SIGINT)
+                answered = True
+
+    with pytest.raises(KeyboardInterrupt):
+        command()
+    assert answered
+
+
+def test_held_back() -> None:
+    done = []
+
+    def command() -> None:
+        with heard():
+            with held_back():
+                signal.raise_signal(signal.SIGTERM)
+                done.append("step")
+            done.append("more")
+
+    with pytest.raises(KeyboardInterrupt):
+        command()
+    assert done == ["step"]
+
+
+def test_other_threads_have_nothing_to_hold_back() -> None:
+    done = []
+
+    def work() -> None:
+        with held_back():
+            done.append("step")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == ["step"]
+
+
+@pytest.mark.parametrize("nth", range(5))
+def test_a_folder_is_replaced_wholly_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
+    """An interrupt in the middle of any call that changes the names in a folder."""
+    with new_folder(tmp_path / "made", MANIFEST) as folder:
+        (folder.working / MANIFEST).write_text("old")
+    calls = 0
+
+    def interrupting(original: Callable[..., None]) -> Callable[..., None]:
+        def call(*arguments: Any, **options: Any) -> None:
+            nonlocal calls
+            calls += 1
+            try:
+                return original(*arguments, **options)
+            finally:
+                if calls == nth + 1:
+                    signal.raise_signal(signal.SIGINT)
+
+        return call
+
+    for name in ("mkdir", "rename", "rmdir"):
+        monkeypatch.setattr(os, name, interrupting(getattr(os, name)))
+    with pytest.raises(KeyboardInterrupt), heard(), new_folder(tmp_path / "made", MANIFEST, force=True) as folder:
+        (folder.working / MANIFEST).write_text("new")
+    monkeypatch.undo()
+    assert calls > nth
+    assert contents(tmp_path) in ({"made": None, f"made/{MANIFEST}": text} for text in (b"old", b"new"))
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with new_folder(tmp_path / "made", MANIFEST) as folder:
+        (folder.working / MANIFEST).write_text("old")
+    rename = os.rename
+
+    def refuse(source: Path, target: Path) -> None:
+        if str(source).endswith(".partial"):
+            raise PermissionError(13, "Permission denied")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(PermissionError), new_folder(tmp_path / "made", MANIFEST, force=True) as folder:
+        (folder.working / MANIFEST).write_text("new")
+    monkeypatch.undo()
+    assert contents(tmp_path) == {"made": None, f"made/{MANIFEST}": b"old"}

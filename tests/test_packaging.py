@@ -1,0 +1,34 @@
+"""The wheel holds all that an installed tool needs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.slow
+def test_the_wheel_ships_the_demo_model_its_photographs_and_the_labels(tmp_path: Path) -> None:
+    source = tmp_path / "source"  # a copy: building leaves folders behind
+    source.mkdir()
+    for name in ("volo_edge", "converters", "calibration"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path]
+    subprocess.run([*command, source], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "calibration/volo_cifar10/volo_cifar10.safetensors" in names
+    assert "volo_edge/imagenet1k.txt" in names
+    assert {"volo_edge/cli.py", "volo_edge/decompose/edge.py", "converters/coreml/lower.py"} <= set(names)
+    photographs = [name for name in names if name.endswith(".jpg")]
+    assert sum("/calibration/" in name.removeprefix("calibration/") for name in photographs) == 200
+    assert sum("/validation/" in name for name in photographs) == 500
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/"))]
