@@ -62,7 +62,10 @@ def main() -> None:
     model = named_weights(VOLO(VARIANTS[name].architecture)).requires_grad_(False)
     images = torch.zeros(1, 3, *VARIANTS[name].architecture.image_size)
     with tempfile.TemporaryDirectory() as folder:
-        answers = {"ExecuTorch": executorch(model, images, Path(folder, "model.pte")), "coremltools": coreml(model, images)}
+        answers = {
+            "ExecuTorch": executorch(model, images, Path(folder, "model.pte")),
+            "coremltools": coreml(model, images),
+        }
     for tool, answer in answers.items():
         print(f"{name}  {tool}: {answer}")
 

@@ -22,11 +22,23 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from safetensors.torch import save_file
+
 from tests.weights import named_weights
 from volo_edge.model import VOLO
 from volo_edge.variants import VARIANTS
 
-COLUMNS = ("model", "MB", "delegate calls", "outside", "relative error", "SNR dB", "top-1 agrees", "s", "peak MB", "peak/weights")
+COLUMNS = (
+    "model",
+    "MB",
+    "delegate calls",
+    "outside",
+    "relative error",
+    "SNR dB",
+    "top-1 agrees",
+    "s",
+    "peak MB",
+    "peak / weights",
+)
 
 
 def measure(name: str, target: str, scheme: str, folder: Path) -> dict[str, object]:

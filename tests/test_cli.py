@@ -549,7 +549,7 @@ def _interrupt(
             time.sleep(0.002)
             process.send_signal(number)
         ended = end(process, timeout=60)
-        assert one_line(ended) == "interrupted; nothing was left behind"
+        assert one_line(ended) == "interrupted; no half-written output was left"
     assert_no_rest(rest)
 
 

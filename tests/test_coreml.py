@@ -88,7 +88,7 @@ def test_every_saved_weight_is_the_edge_models(coreml_artifact: Converted) -> No
 @pytest.mark.parametrize("scheme", ["fp32", "fp16"])
 def test_each_lowest_ios_has_its_operator_set(tmp_path: Path, minimum_ios: int, opset: str, scheme: str) -> None:
     path = tmp_path / "VOLO.mlpackage"
-    lower(edge_model(SMALL, CHANNELS_FIRST), choose("coreml", None, scheme, minimum_ios), (), path)
+    lower(edge_model(SMALL, CHANNELS_FIRST), choose("coreml", None, scheme, minimum_ios), path)
     program = read_program(path)
     assert program.opset == opset
     assert program.largest_rank is not None
@@ -102,7 +102,7 @@ def test_the_published_widths_convert(tmp_path: Path, name: str) -> None:
     """With one block a stage; benchmarks/variants.py converts all of them whole."""
     path = tmp_path / "VOLO.mlpackage"
     architecture = one_block_a_stage(VARIANTS[name].architecture)
-    lower(edge_model(architecture, CHANNELS_FIRST), choose("coreml", None, "fp16", None), (), path)
+    lower(edge_model(architecture, CHANNELS_FIRST), choose("coreml", None, "fp16", None), path)
     program = read_program(path)
     assert program.largest_rank is not None
     assert program.largest_rank <= 5

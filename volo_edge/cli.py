@@ -179,7 +179,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GateError as error:
         return _fail(str(error), 3)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was left behind", 2)
+        return _fail("interrupted; no half-written output was left", 2)
     except BrokenPipeError:  # whoever read the result has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1

@@ -1,7 +1,7 @@
 """What a person sees of a command: results on standard output, progress and problems on standard error.
 
 The libraries that convert a model print to both, from Python and from C++; while a command runs, what they print is
-kept aside and shown only if the command fails in a way nobody foresaw, or with VOLO_EDGE_VERBOSE=1.
+kept aside. With VOLO_EDGE_VERBOSE=1 it is shown.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,15 +18,17 @@ from calibration.images import ImageList, balanced_subset, find_images
 from converters.program import Program
 from converters.runner import Array, RuntimeMissing
 from volo_edge import __version__, artifact, checkpoint, files
-from volo_edge.artifact import Graph, Manifest, UndelegatedOp
+from volo_edge.artifact import Graph, Manifest, ModelInfo, UndelegatedOp
+from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
 from volo_edge.decompose import decompose
 from volo_edge.decompose.edge import multiply_adds
 from volo_edge.errors import GateError, RequestError
 from volo_edge.labels import labels_for
 from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb, prepare, to_input
+from volo_edge.quantize import Scheme
 from volo_edge.request import Request, check
-from volo_edge.validate.parity import compare, not_run
+from volo_edge.validate.parity import Parity, compare, not_run
 from volo_edge.validate.reference import float_logits
 
 if TYPE_CHECKING:
@@ -64,49 +67,37 @@ def convert(request: Request, steps: Steps) -> Converted:
     start = time.monotonic()
     choice = check(request)
     target, scheme = choice.target, choice.scheme
-    lower, program, run = (target.module(name) for name in ("lower", "program", "run"))
+    lower = target.module("lower")
     photographs = find_images(request.photographs or calibration.DEMO_CALIBRATION)
     with steps.step("reading weights"):
         loaded = checkpoint.load(request.weights, request.model, request.image_size)
-    model = loaded.model
-    architecture, parameters = model.architecture, sum(parameter.numel() for parameter in model.parameters())
-    labels = labels_for(loaded.variant, architecture.num_classes, request.labels)
-    preprocessing = Preprocessing.from_crop(architecture.image_size, loaded.variant.crop_pct)
+    model, size = loaded.model, loaded.model.architecture.image_size
+    labels = labels_for(loaded.variant, model.architecture.num_classes, request.labels)
+    preprocessing = Preprocessing.from_crop(size, loaded.variant.crop_pct)
     output = request.output or Path(f"{loaded.variant.name}-{target.name}-{scheme.name}")
 
     with files.new_folder(output, files.MANIFEST, request.force) as folder:
         shots, images, skipped = _photographs(photographs, preprocessing)
         with steps.step("float reference", len(images)) as advance:
             reference = _one_by_one(lambda image: float_logits(model, image, preprocessing), images, advance)
+        info = _model_info(loaded)
         with steps.step("decomposing"):
             edge = decompose(model, preprocessing, lower.LAYOUT, consume=True)
             macs = multiply_adds(edge)
         path = folder.working / target.file
         lowering_start = time.monotonic()
         with steps.step(f"lowering for {choice.backend}"):
-            reasons = lower.lower(edge, choice, labels, path)
+            reasons = lower.lower(edge, choice, path)
         lowering_seconds = time.monotonic() - lowering_start
+        contents = target.module("program").read_program(path)
         with steps.step("running the saved file", len(images)) as advance:
-            contents = program.read_program(path)
-            try:
-                runner = run.load(path)
-                logits = _one_by_one(runner.run, images, advance)
-                parity = compare(logits, reference, runner.runtime, scheme.tolerance)
-            except RuntimeMissing as error:
-                logits, parity = reference, not_run(str(error), scheme.tolerance)
+            parity, logits = _prove(target.module("run"), path, images, reference, scheme, advance)
 
         files.write_text(folder.working / artifact.LABELS, "".join(f"{label}\n" for label in labels))
         few = slice(None, None, -(-len(images) // SELFTEST_IMAGES))
         cases = artifact.write_selftest(folder.working, shots[few], images[few], logits[few], labels)
         manifest = Manifest(
-            model=artifact.ModelInfo(
-                name=loaded.variant.name,
-                parameters=parameters,
-                image_size=architecture.image_size,
-                num_classes=architecture.num_classes,
-                weights=loaded.source if loaded.source.startswith(checkpoint.HUB) else loaded.path.name,
-                weights_sha256=loaded.weights_sha256,
-            ),
+            model=info,
             target=target.name,
             backend=choice.backend,
             minimum_ios=choice.minimum_ios if target.name == "coreml" else None,
@@ -128,6 +119,19 @@ def convert(request: Request, steps: Steps) -> Converted:
             f"{scheme.name} may have {scheme.tolerance:.0e}; kept as {folder.path}, not to be shipped"
         )
     return Converted(output, manifest, skipped, lowering_seconds, time.monotonic() - start)
+
+
+def _model_info(loaded: LoadedModel) -> ModelInfo:
+    """What the manifest says of the float model."""
+    architecture = loaded.model.architecture
+    return ModelInfo(
+        name=loaded.variant.name,
+        parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
+        image_size=architecture.image_size,
+        num_classes=architecture.num_classes,
+        weights=loaded.source if loaded.source.startswith(checkpoint.HUB) else loaded.path.name,
+        weights_sha256=loaded.weights_sha256,
+    )
 
 
 def _photographs(
@@ -159,6 +163,18 @@ def _one_by_one(run: Callable[[Array], Array], images: Array, advance: Callable[
         answers.append(run(image[None]))
         advance()
     return np.concatenate(answers)
+
+
+def _prove(
+    run: ModuleType, path: Path, images: Array, reference: Array, scheme: Scheme, advance: Callable[[], None]
+) -> tuple[Parity, Array]:
+    """The saved file's parity and its logits; the reference's where this machine has no runtime for it."""
+    try:
+        runner = run.load(path)
+    except RuntimeMissing as error:
+        return not_run(str(error), scheme.tolerance), reference
+    logits = _one_by_one(runner.run, images, advance)
+    return compare(logits, reference, runner.runtime, scheme.tolerance), logits
 
 
 def _graph(program: Program, reasons: dict[str, str], macs: int) -> Graph:

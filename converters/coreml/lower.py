@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,10 @@ from volo_edge.decompose import CHANNELS_FIRST, EdgeVOLO
 LAYOUT = CHANNELS_FIRST
 
 
-def lower(edge: EdgeVOLO, choice: Choice, labels: Sequence[str], path: Path) -> dict[str, str]:
+def lower(edge: EdgeVOLO, choice: Choice, path: Path) -> dict[str, str]:
     """Write `edge` to the folder `path`; nothing stays outside a Core ML program, so the answer is {}.
 
-    The input `image` is RGB of the model's size, the output `logits` (1, num_classes). Labels are the artifact's.
+    The input `image` is RGB of the model's size, the output `logits` (1, num_classes).
     """
     import coremltools as ct
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,11 +13,8 @@ from volo_edge.decompose import TOKENS_LAST, EdgeVOLO
 LAYOUT = TOKENS_LAST
 
 
-def lower(edge: EdgeVOLO, choice: Choice, labels: Sequence[str], path: Path) -> dict[str, str]:
-    """Write `edge` to `path`; why each operator that XNNPACK was not given stayed outside ({} is the aim).
-
-    Labels are the artifact's, not the program's.
-    """
+def lower(edge: EdgeVOLO, choice: Choice, path: Path) -> dict[str, str]:
+    """Write `edge` to `path`; why each operator that XNNPACK was not given stayed outside ({} is the aim)."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 

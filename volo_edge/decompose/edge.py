@@ -93,7 +93,7 @@ class EdgeVOLO(nn.Module):
         window = Window(*a.grid, a.outlook_kernel, a.outlook_padding, a.outlook_stride)
         outlookers, downsample, *stages = folded.network
 
-        self.patch_embed = nn.Sequential(*folded.patch_embed.conv, folded.patch_embed.proj)
+        self.patch_embed = folded.patch_embed
         self.network = nn.ModuleList(
             [
                 nn.Sequential(
@@ -139,5 +139,5 @@ def multiply_adds(edge: EdgeVOLO) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        edge(torch.zeros(1, 3, *edge.architecture.image_size))
+        edge(edge.cls_token.new_zeros(1, 3, *edge.architecture.image_size))
     return int(counter.get_total_flops()) // 2

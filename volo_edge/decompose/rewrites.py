@@ -1,7 +1,8 @@
 """Exact algebra on a VOLO's weights: each rewrite changes the parameters, never the function.
 
 A rewrite takes a reference `VOLO` and changes it in place; what is left is still a VOLO that computes the same logits,
-with one thing less to compute. Sums are taken in double precision and rounded once to the parameters' own type.
+with one thing less to compute. Sums are taken in double precision and rounded once to the parameters' own type
+(those of batch norms, which PyTorch folds, in their own).
 `docs/decomposition.md` derives each one.
 """
 

@@ -73,11 +73,12 @@ class OutlookAttention(nn.Module):
 
     def _pooled(self, x: Tensor) -> Tensor:
         """Mean of each window's own `stride` x `stride` tokens: (B, rows * columns, C) of (B, H, W, C)."""
-        batch, _, _, dim = x.shape
+        batch, height, width, dim = x.shape
         stride, rows, columns = self.window.stride, self.window.rows, self.window.columns
         if stride == 1:
             return x.reshape(batch, rows * columns, dim)
-        x = F.pad(x, (0, 0, 0, columns * stride - x.shape[2], 0, rows * stride - x.shape[1]))
+        if height % stride or width % stride:
+            x = F.pad(x, (0, 0, 0, -width % stride, 0, -height % stride))
         parts = x.reshape(batch, rows, stride, columns * stride * dim)
         total = _sum([parts[:, :, row : row + 1] for row in range(stride)])
         parts = total.reshape(batch, rows * columns, stride, dim)

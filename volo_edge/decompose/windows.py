@@ -122,10 +122,11 @@ def _fit(x: Tensor, axis: int, before: int, size: int) -> Tensor:
     Only slices of step 1 and pads of zero or more: XNNPACK has no others.
     """
     length = x.shape[axis]
-    start, stop = max(0, -before), min(length, size - before)
+    start = min(length, max(0, -before))
+    stop = max(start, min(length, size - before))
     if (start, stop) != (0, length):
         x = x[:, start:stop] if axis == 1 else x[:, :, start:stop]
-    before = max(0, before)
+    before = min(size, max(0, before))
     after = size - before - (stop - start)
     if before or after:
         x = F.pad(x, (0, 0, 0, 0, before, after) if axis == 1 else (0, 0, before, after))
