@@ -12,7 +12,7 @@ DEMO := demo
 demo: .venv/installed  ## Convert the demo model for both targets and classify photographs with the saved file
 	$(BIN)/volo-edge convert --target executorch --output $(DEMO)/executorch --force
 	$(BIN)/volo-edge convert --target coreml --output $(DEMO)/coreml --force
-	$(BIN)/volo-edge predict $(DEMO)/executorch $(PHOTOS)/{cat,frog,ship,truck}/0001.jpg
+	$(BIN)/volo-edge predict $(DEMO)/executorch $(PHOTOS)/{cat,frog,ship,truck}/0002.jpg
 
 test: lint  ## Everything that CI runs
 	$(BIN)/python -m pytest

@@ -149,7 +149,7 @@ def test_predict_and_inspect(executorch_artifact: Converted, coreml_artifact: Co
     assert (ended.status, ended.err) == (0, "")
     (prediction,) = json.loads(ended.out)["predictions"]
     assert prediction["image"] == str(photo)
-    assert prediction["classes"][0][0] == "ship"
+    assert prediction["classes"][0]["label"] == "ship"
     ended = run("predict", executorch_artifact[0], photo)
     assert (ended.status, ended.err) == (0, "")
     assert re.search(r"^ +\d+\.\d%  ship$", ended.out, re.MULTILINE)

@@ -109,7 +109,7 @@ def test_predict_takes_a_folder_and_counts_what_is_no_image(executorch_artifact:
     for one in said["predictions"]:
         assert len(one["classes"]) == 5
         assert one["classes"] == said["predictions"][0]["classes"]
-        assert sum(share for _, share in one["classes"]) <= 1 + 1e-6
+        assert sum(guess["probability"] for guess in one["classes"]) <= 1 + 1e-6
 
 
 def test_inspect_tells_what_is_in_the_file(executorch_artifact: Converted) -> None:

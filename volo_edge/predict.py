@@ -22,17 +22,25 @@ TOP = 5
 
 
 @dataclass(frozen=True)
+class Guess:
+    """A class and its probability, 0..1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a file says of one photograph.
 
     Args:
         image: where the photograph is.
-        classes: names and probabilities (0..1) of the most likely classes, the first the likeliest.
+        classes: the `TOP` most likely, the first the likeliest.
         milliseconds: the model's own time, without reading and preparing the photograph.
     """
 
     image: str
-    classes: tuple[tuple[str, float], ...]
+    classes: tuple[Guess, ...]
     milliseconds: float
 
 
@@ -93,4 +101,4 @@ def _classify(runner: Runner, path: Path, preprocessing: Preprocessing, labels: 
     milliseconds = 1000 * (time.perf_counter() - start)
     probabilities = softmax(logits)
     best = np.argsort(-probabilities, kind="stable")[:TOP]
-    return Prediction(str(path), tuple((labels[i], float(probabilities[i])) for i in best), milliseconds)
+    return Prediction(str(path), tuple(Guess(labels[i], float(probabilities[i])) for i in best), milliseconds)

@@ -115,8 +115,8 @@ def predictions(console: Console, result: Predictions) -> None:
     skipped(console, result.skipped)
     for prediction in result.predictions:
         console.say(f"{prediction.image}  ({prediction.milliseconds:.1f} ms, {result.runtime})")
-        for name, probability in prediction.classes:
-            console.say(f"  {probability:6.1%}  {name}")
+        for guess in prediction.classes:
+            console.say(f"  {guess.probability:6.1%}  {guess.label}")
 
 
 def inspected(console: Console, artifact: Artifact, program: Program) -> None:
@@ -124,12 +124,12 @@ def inspected(console: Console, artifact: Artifact, program: Program) -> None:
     m = artifact.manifest
     height, width = m.model.image_size
     say = console.say
-    say(f"model    {m.model.name}, {m.model.parameters / 1e6:.1f} M parameters, {height}x{width} pixels, ")
-    say(f"         {m.model.num_classes} classes, from {m.model.weights} ({m.model.weights_sha256[:12]})")
+    say(f"model    {m.model.name}, {m.model.parameters / 1e6:.1f} M parameters, {m.model.num_classes} classes")
+    say(f"weights  {m.model.weights}, sha256 {m.model.weights_sha256[:16]}")
     say(f"target   {m.target} ({m.backend}), {m.quantization.scheme}, {_requirement(m)}")
     say(f"file     {m.files['model'].path}, {size(program.file_bytes)}")
-    say(f"input    {', '.join(f'{list(t.shape)} {t.dtype}' for t in program.inputs)}, RGB in 0..255")
-    say(f"output   {', '.join(f'{list(t.shape)} {t.dtype}' for t in program.outputs)}")
+    say(f"input    {', '.join(f'{list(t.shape)} {t.dtype}' for t in program.inputs)}: {height}x{width}, RGB in 0..255")
+    say(f"output   {', '.join(f'{list(t.shape)} {t.dtype}' for t in program.outputs)}: logits")
     say(f"macs     {m.graph.macs / 1e9:.2f} billion an image")
     say(f"parity   {parity(m)}")
     if program.delegates is not None:
