@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from volo_edge import model as reference
 from volo_edge.decompose.edge import Layout
-from volo_edge.decompose.rewrites import split_linear
 from volo_edge.decompose.windows import Window, fold_convolution, one_hot_kernels, unfold_convolution
 
 
@@ -85,34 +84,6 @@ class OutlookAttention(nn.Module):
         return F.avg_pool2d(x, stride, stride) * self.pool_factor
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention over (B, C, 1, T), query, key and value projected apart."""
-
-    def __init__(self, attn: reference.Attention) -> None:
-        super().__init__()
-        self.heads = attn.num_heads
-        self.q, self.k, self.v = (projection(part) for part in split_linear(attn.qkv, 3))
-        self.proj = projection(attn.proj)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(_attend(self.q(x), self.k(x), self.v(x), self.heads))
-
-
-class ClassAttention(nn.Module):
-    """Attention of the class token (B, C, 1, 1) to itself and the tokens (B, C, 1, T)."""
-
-    def __init__(self, attn: reference.ClassAttention) -> None:
-        super().__init__()
-        self.heads = attn.num_heads
-        self.q = projection(attn.q)
-        self.k, self.v = (projection(part) for part in split_linear(attn.kv, 2))
-        self.proj = projection(attn.proj)
-
-    def forward(self, token: Tensor, tokens: Tensor) -> Tensor:
-        every = torch.cat((token, tokens), 3)
-        return self.proj(_attend(self.q(token), self.k(every), self.v(every), self.heads))
-
-
 class Downsample(nn.Module):
     """2x2 convolution with stride 2: (B, C, H, W) to (B, C', 1, (H // 2) (W // 2))."""
 
@@ -136,7 +107,7 @@ def logits(token_scores: Tensor, aux_scores: Tensor | None) -> Tensor:
     return token_scores.flatten(1)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """softmax(q k) v, head by head: query (B, C, 1, Q), key and value (B, C, 1, T) to (B, C, 1, Q).
 
     Keys are rows of the scores and queries columns, so that neither product needs its result transposed.
@@ -159,8 +130,8 @@ CHANNELS_FIRST = Layout(
     projection=projection,
     norm=Norm,
     outlook=OutlookAttention,
-    attention=Attention,
-    class_attention=ClassAttention,
+    attend=attend,
+    token_axis=3,
     downsample=Downsample,
     embedding=embedding,
     logits=logits,

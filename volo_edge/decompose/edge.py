@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from volo_edge import model as reference
+from volo_edge.decompose.rewrites import split_linear
 from volo_edge.decompose.windows import Window
 
 
@@ -27,7 +28,9 @@ class Layout:
         tokens: image features (B, C, H, W) as the tokens of the outlooker stage.
         projection: a linear over the channels.
         norm: layer norm without affine part, of (width, eps, whether its input has zero mean over the channels).
-        outlook, attention, class_attention: the three attentions.
+        outlook: outlook attention over a grid.
+        attend: softmax(q k) v of projected queries, keys and values, with a number of heads; the query is scaled.
+        token_axis: along which tokens are joined.
         downsample: outlooker tokens on a grid (height, width) to transformer tokens.
         embedding: an embedding (1, ..., C) arranged as tokens.
         logits: class token scores, and token scores or None, to logits (B, num_classes).
@@ -38,11 +41,39 @@ class Layout:
     projection: Callable[[nn.Linear], nn.Module]
     norm: Callable[[int, float, bool], nn.Module]
     outlook: Callable[[reference.OutlookAttention, Window], nn.Module]
-    attention: Callable[[reference.Attention], nn.Module]
-    class_attention: Callable[[reference.ClassAttention], nn.Module]
+    attend: Callable[[Tensor, Tensor, Tensor, int], Tensor]
+    token_axis: int
     downsample: Callable[[reference.Downsample, tuple[int, int]], nn.Module]
     embedding: Callable[[Tensor], Tensor]
     logits: Callable[[Tensor, Tensor | None], Tensor]
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over tokens, query, key and value projected apart."""
+
+    def __init__(self, attn: reference.Attention, layout: Layout) -> None:
+        super().__init__()
+        self.heads, self.layout = attn.num_heads, layout
+        self.q, self.k, self.v = (layout.projection(part) for part in split_linear(attn.qkv, 3))
+        self.proj = layout.projection(attn.proj)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(self.layout.attend(self.q(x), self.k(x), self.v(x), self.heads))
+
+
+class ClassAttention(nn.Module):
+    """Attention of the class token to itself and the tokens."""
+
+    def __init__(self, attn: reference.ClassAttention, layout: Layout) -> None:
+        super().__init__()
+        self.heads, self.layout = attn.num_heads, layout
+        self.q = layout.projection(attn.q)
+        self.k, self.v = (layout.projection(part) for part in split_linear(attn.kv, 2))
+        self.proj = layout.projection(attn.proj)
+
+    def forward(self, token: Tensor, tokens: Tensor) -> Tensor:
+        every = torch.cat((token, tokens), self.layout.token_axis)
+        return self.proj(self.layout.attend(self.q(token), self.k(every), self.v(every), self.heads))
 
 
 class Mlp(nn.Module):
@@ -104,10 +135,10 @@ class EdgeVOLO(nn.Module):
         )
         for stage in stages:
             self.network.append(
-                nn.Sequential(*(Block(block, layout.attention(block.attn), layout, centred=True) for block in stage))
+                nn.Sequential(*(Block(block, Attention(block.attn, layout), layout, centred=True) for block in stage))
             )
         self.post_network = nn.ModuleList(
-            Block(block, layout.class_attention(block.attn), layout, centred=True) for block in folded.post_network
+            Block(block, ClassAttention(block.attn, layout), layout, centred=True) for block in folded.post_network
         )
         self.norm = layout.norm(last, folded.norm.eps, True)
         self.head = layout.projection(folded.head)

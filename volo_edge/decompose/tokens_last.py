@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from volo_edge import model as reference
 from volo_edge.decompose.edge import Layout
-from volo_edge.decompose.rewrites import split_linear
 from volo_edge.decompose.windows import Window, fold_slices, unfold_slices
 
 
@@ -86,34 +85,6 @@ class OutlookAttention(nn.Module):
         return total.reshape(batch, rows * columns, dim) * self.pool_factor
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention over (B, T, C), query, key and value projected apart."""
-
-    def __init__(self, attn: reference.Attention) -> None:
-        super().__init__()
-        self.heads = attn.num_heads
-        self.q, self.k, self.v = split_linear(attn.qkv, 3)
-        self.proj = attn.proj
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(_attend(self.q(x), self.k(x), self.v(x), self.heads))
-
-
-class ClassAttention(nn.Module):
-    """Attention of the class token (B, 1, C) to itself and the tokens (B, T, C)."""
-
-    def __init__(self, attn: reference.ClassAttention) -> None:
-        super().__init__()
-        self.heads = attn.num_heads
-        self.q = attn.q
-        self.k, self.v = split_linear(attn.kv, 2)
-        self.proj = attn.proj
-
-    def forward(self, token: Tensor, tokens: Tensor) -> Tensor:
-        every = torch.cat((token, tokens), 1)
-        return self.proj(_attend(self.q(token), self.k(every), self.v(every), self.heads))
-
-
 class Downsample(nn.Module):
     """2x2 convolution with stride 2 over a grid of tokens: (B, H W, C) to (B, (H // 2) (W // 2), C')."""
 
@@ -150,7 +121,7 @@ def logits(token_scores: Tensor, aux_scores: Tensor | None) -> Tensor:
     return result
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """softmax(q k) v, head by head: query (B, Q, C), key and value (B, T, C) to (B, Q, C); the query is scaled."""
     batch, queries, dim = query.shape
     tokens, width = key.shape[1], dim // heads
@@ -180,8 +151,8 @@ TOKENS_LAST = Layout(
     projection=lambda linear: linear,
     norm=Norm,
     outlook=OutlookAttention,
-    attention=Attention,
-    class_attention=ClassAttention,
+    attend=attend,
+    token_axis=1,
     downsample=Downsample,
     embedding=embedding,
     logits=logits,
