@@ -6,7 +6,6 @@ bad is a RequestError of one line that starts with the file's name.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import pickle
 import re
@@ -22,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from volo_edge import files
 from volo_edge.errors import RequestError
 from volo_edge.model import VOLO
 from volo_edge.variants import DEMO, VARIANTS, Architecture, Variant, find
@@ -80,8 +80,7 @@ def load(
     try:
         path = _download(source) if source.startswith(HUB) else Path(source)
         _require_file(path)
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = files.sha256(path)
         tensors, entry = _read(path)
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         variant, architecture = _fit(named, shapes, image_size)

@@ -186,6 +186,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f" {error.filename}" if error.filename else ""
         return _fail(f"cannot read or write{place}: {error.strerror or error}", 2)
+    except ModuleNotFoundError as error:
+        return _fail(f"{error.name} is not installed: 'volo-edge doctor' tells what is missing and how to get it", 2)
     except Exception:
         traceback.print_exc()
         return _fail("this is a bug in volo-edge; VOLO_EDGE_VERBOSE=1 shows what its libraries said", 1)

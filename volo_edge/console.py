@@ -65,10 +65,17 @@ class Console:
         if not self.err.isatty():
             yield Steps(None)
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), console=self._rich(self.err), transient=True) as progress:
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        shown = Progress(
+            *columns,
+            console=self._rich(self.err),
+            transient=True,
+            redirect_stdout=False,  # to rich's console, which is the real terminal: not for what libraries print
+            redirect_stderr=False,
+        )
+        with shown as progress:
             yield Steps(progress)
 
     @staticmethod

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 PARITY_IMAGES = 32
 SELFTEST_IMAGES = 4
+_PIXELS_TOGETHER = 2**18  # in a batch of the float model: enough to keep two cores busy, little beside its weights
 _PHOTO_SIDE = 1024  # pixels: four photographs of a camera's full size would be larger than most models
 
 
@@ -79,7 +80,8 @@ def convert(request: Request, steps: Steps) -> Converted:
     with files.new_folder(output, files.MANIFEST, request.force) as folder:
         shots, images, skipped = _photographs(photographs, preprocessing)
         with steps.step("float reference", len(images)) as advance:
-            reference = _one_by_one(lambda image: float_logits(model, image, preprocessing), images, advance)
+            together = max(1, _PIXELS_TOGETHER // (size[0] * size[1]))
+            reference = _in_turn(lambda some: float_logits(model, some, preprocessing), images, together, advance)
         info = _model_info(loaded)
         with steps.step("decomposing"):
             edge = decompose(model, preprocessing, lower.LAYOUT, consume=True)
@@ -156,24 +158,24 @@ def _small(photo: Image.Image) -> Image.Image:
     return photo if factor <= 1 else photo.resize([round(side / factor) for side in photo.size])
 
 
-def _one_by_one(run: Callable[[Array], Array], images: Array, advance: Callable[[], None]) -> Array:
-    """`run`'s answers, one image at a time, which bounds its memory."""
+def _in_turn(run: Callable[[Array], Array], images: Array, together: int, advance: Callable[[int], None]) -> Array:
+    """`run`'s answers, `together` images at a time, which bounds its memory."""
     answers = []
-    for image in images:
-        answers.append(run(image[None]))
-        advance()
+    for start in range(0, len(images), together):
+        answers.append(run(images[start : start + together]))
+        advance(len(answers[-1]))
     return np.concatenate(answers)
 
 
 def _prove(
-    run: ModuleType, path: Path, images: Array, reference: Array, scheme: Scheme, advance: Callable[[], None]
+    run: ModuleType, path: Path, images: Array, reference: Array, scheme: Scheme, advance: Callable[[int], None]
 ) -> tuple[Parity, Array]:
     """The saved file's parity and its logits; the reference's where this machine has no runtime for it."""
     try:
         runner = run.load(path)
     except RuntimeMissing as error:
         return not_run(str(error), scheme.tolerance), reference
-    logits = _one_by_one(runner.run, images, advance)
+    logits = _in_turn(runner.run, images, 1, advance)
     return compare(logits, reference, runner.runtime, scheme.tolerance), logits
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.targets import Choice, choose
@@ -39,8 +39,11 @@ class Request:
 def check(request: Request) -> Choice:
     """The combination asked for; RequestError for what is wrong with the request and can be seen from it alone."""
     choice = choose(request.target, request.backend, request.scheme, request.minimum_ios)
-    if request.model is not None:
-        variants.find(request.model)
+    variant = None
+    if request.model is not None or request.weights is None:
+        variant = variants.find(request.model or variants.DEMO)
+    if variant is not None and request.image_size is not None:
+        replace(variant.architecture, image_size=request.image_size)  # which refuses what the grid cannot hold
     if request.weights is not None and not request.weights.startswith("hf-hub:") and not Path(request.weights).exists():
         raise RequestError(
             f"no weights at {request.weights}: give a .pth.tar, .pth or .safetensors file, or hf-hub:NAME"

@@ -51,10 +51,10 @@ class Architecture:
         if patch not in (4, 8, 16):
             raise RequestError(f"patch size {patch}: VOLO has patches of 4, 8 or 16 pixels")
         if height % patch or width % patch or min(height, width) < 2 * patch:
-            near = ", ".join(str(max(2, round(side / patch)) * patch) for side in (height, width))
+            near = "x".join(str(max(2, round(side / patch)) * patch) for side in (height, width))
             raise RequestError(
                 f"image size {height}x{width}: both sides must be multiples of {patch} pixels, "
-                f"{2 * patch} at least; the nearest that fit are {near}"
+                f"{2 * patch} at least; the nearest that fits is {near}"
             )
         if kernel % 2 == 0 or stride < 1:
             raise RequestError(f"outlook attention needs an odd kernel and a positive stride, not {kernel}/{stride}")
