@@ -114,6 +114,15 @@ def test_a_result_that_cannot_be_written(arguments: tuple[str, ...]) -> None:
     assert (ended.returncode, ended.stderr) == (2, "volo-edge: cannot read or write: No space left on device\n")
 
 
+def test_a_package_that_is_not_installed() -> None:
+    program = "import sys; sys.modules['torch'] = None; from volo_edge.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "convert", "--target", "coreml"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("volo-edge: torch is not installed: 'volo-edge doctor' tells")
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_a_reader_that_has_seen_enough() -> None:
     reading, writing = os.pipe()
     os.close(reading)
