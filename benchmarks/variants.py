@@ -85,7 +85,7 @@ def row(result: dict) -> str:
     cells = (
         result["model"],
         f"{result['file_bytes'] / 1e6:.1f}",
-        graph["delegate_calls"],
+        "" if graph["delegate_calls"] is None else graph["delegate_calls"],
         len(graph["undelegated_ops"]),
         f"{parity['relative_error']:.1e}" if ran else "not run",
         f"{parity['snr_db']:.0f}" if ran else "",
