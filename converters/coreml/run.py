@@ -1,4 +1,4 @@
-"""Runs a saved .mlpackage in Core ML, which only macOS has."""
+"""Runs a saved .mlpackage: in Core ML on macOS, elsewhere in the evaluator of its ML program."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
+from converters.coreml import evaluator
 from converters.runner import Array, Runner, RuntimeMissing
 
 
 def load(path: Path) -> Runner:
-    """The package at `path`, compiled and ready to run; RuntimeMissing anywhere but on macOS."""
-    if platform.system() != "Darwin":
-        raise RuntimeMissing(f"Core ML runs on macOS only, and this is {platform.system()}: run it on a Mac")
+    """The package at `path`, ready to run.
+
+    Raises:
+        RequestError: the package is damaged.
+        RuntimeMissing: this is no macOS, and the evaluator does not know one of its operators.
+    """
+    return _core_ml(path) if platform.system() == "Darwin" else _evaluator(path)
+
+
+def _core_ml(path: Path) -> Runner:
     import coremltools as ct
     from PIL import Image
 
@@ -27,3 +35,15 @@ def load(path: Path) -> Runner:
         return np.concatenate(rows).astype(np.float32)
 
     return Runner(f"Core ML, macOS {platform.mac_ver()[0]}", run)
+
+
+def _evaluator(path: Path) -> Runner:
+    try:
+        program = evaluator.load(path, "typed")
+    except evaluator.Unsupported as error:
+        raise RuntimeMissing(f"Core ML runs on macOS only, and the evaluator elsewhere cannot: {error}") from error
+
+    def run(images: Array) -> Array:
+        return np.concatenate([program(image=image[None])["logits"] for image in images])
+
+    return Runner("volo-edge's evaluator (not Core ML itself), in the program's own types", run)
