@@ -103,11 +103,10 @@ def converted(console: Console, result: Converted) -> None:
     if graph.delegate_calls is not None:
         outside = ", ".join(op.operator for op in graph.undelegated_ops) or "no operator"
         console.say(f"graph    {graph.delegate_calls} delegate call(s), {outside} outside")
-    if manifest.parity.passed is None:
-        console.say(f"next     on a Mac: volo-edge predict {result.folder} PHOTO.jpg; in Xcode: drag {model.path} in")
-    else:
-        console.say(f"next     volo-edge predict {result.folder} PHOTO.jpg")
+    console.say(f"next     volo-edge predict {result.folder} PHOTO.jpg")
     console.say(f"         volo-edge inspect {result.folder}")
+    if manifest.target == "coreml":
+        console.say(f"         drag {model.path} into Xcode")
 
 
 def predictions(console: Console, result: Predictions) -> None:
