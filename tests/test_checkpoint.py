@@ -389,7 +389,7 @@ def test_a_read_that_fails(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None
     def refuse(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(hashlib, "file_digest", refuse)
+    monkeypatch.setattr(checkpoint.files, "sha256", refuse)
     assert "cannot be read: Permission denied" in _refusal(saved)
 
 
