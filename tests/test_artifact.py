@@ -127,6 +127,7 @@ def test_a_later_format_says_to_update(tmp_path: Path) -> None:
         (lambda folder: (folder / "labels.txt").write_text("dog\ncat\n"), "not the file the manifest names"),
         (lambda folder: change(folder, "files", "model", "path", value="../../x"), "leads out of the artifact"),
         (lambda folder: change(folder, "files", "model", "path", value="/etc/passwd"), "leads out of the artifact"),
+        (lambda folder: change(folder, "preprocessing", "crop", value=[8, 9]), "crop is not the model's image_size"),
         (lambda folder: (folder / files.MANIFEST).write_text("{"), "is damaged|is no manifest"),
         (lambda folder: (folder / files.MANIFEST).write_bytes(b"\xff\xfe"), "is damaged|is no manifest"),
         (lambda folder: (folder / files.MANIFEST).write_text("[]"), "is damaged|is no manifest"),

@@ -219,6 +219,8 @@ def read(folder: str | Path) -> Artifact:
     for role in ("model", "labels"):
         if role not in manifest.files:
             raise RequestError(f"{path} names no file for '{role}': convert the model again")
+    if manifest.preprocessing.crop != manifest.model.image_size:
+        raise RequestError(f"{path}: preprocessing.crop is not the model's image_size: convert the model again")
     for role, info in manifest.files.items():
         file = folder / info.path
         if "\0" in info.path or not Path(os.path.realpath(file)).is_relative_to(folder.resolve()):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from volo_edge import model as reference
 from volo_edge.decompose.edge import Layout
-from volo_edge.decompose.windows import Window, fold_convolution, one_hot_kernels, unfold_convolution
+from volo_edge.decompose.windows import Window, fold_convolution, one_hot_kernels, own_tokens, unfold_convolution
 
 
 def projection(linear: nn.Linear) -> nn.Conv2d:
@@ -54,9 +54,8 @@ class OutlookAttention(nn.Module):
         self.heads = attn.num_heads
         self.v, self.attn, self.proj = projection(attn.v), projection(attn.attn), projection(attn.proj)
         self.register_buffer("one_hot", one_hot_kernels(attn.v.in_features, window))
-        rows, columns = (_shares(side, window.stride) for side in (window.height, window.width))
-        shares = (rows[:, None] * columns).reshape(1, 1, window.rows, window.columns)
-        self.register_buffer("pool_factor", 1 / shares if shares.min() < 1 else None)
+        share = own_tokens(window).reshape(1, 1, window.rows, window.columns) / window.stride**2
+        self.register_buffer("pool_factor", 1 / share if share.min() < 1 else None)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, dim, _, _ = x.shape
@@ -116,12 +115,6 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     q, k, v = (x.reshape(batch, heads, dim // heads, x.shape[3]) for x in (query, key, value))
     weights = (k.transpose(2, 3) @ q).softmax(2)
     return (v @ weights).reshape(batch, dim, 1, queries)
-
-
-def _shares(side: int, stride: int) -> Tensor:
-    """What share of each `stride`-long piece of a side there is: 1, but for a short last one; float64."""
-    starts = torch.arange(0, side, stride, dtype=torch.float64)
-    return (side - starts).clamp(max=stride) / stride
 
 
 CHANNELS_FIRST = Layout(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from volo_edge import model as reference
 from volo_edge.decompose.edge import Layout
-from volo_edge.decompose.windows import Window, fold_slices, unfold_slices
+from volo_edge.decompose.windows import Window, fold_slices, own_tokens, unfold_slices
 
 
 def mean_linear(width: int, bias: float | None) -> nn.Linear:
@@ -49,9 +49,7 @@ class OutlookAttention(nn.Module):
         self.window = window
         self.heads = attn.num_heads
         self.v, self.attn, self.proj = attn.v, attn.attn, attn.proj
-        # How many tokens each window's mean is over: fewer where a side is not a multiple of the stride.
-        rows, columns = (_token_counts(side, window.stride) for side in (window.height, window.width))
-        self.register_buffer("pool_factor", (1 / (rows[:, None] * columns)).reshape(1, -1, 1))
+        self.register_buffer("pool_factor", (1 / own_tokens(window)).reshape(1, -1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, dim = x.shape
@@ -137,12 +135,6 @@ def _sum(parts: list[Tensor]) -> Tensor:
     for part in rest:
         total = total + part
     return total
-
-
-def _token_counts(side: int, stride: int) -> Tensor:
-    """Tokens in each of the `stride`-long pieces of a side, the last of which may be short; float64."""
-    starts = torch.arange(0, side, stride, dtype=torch.float64)
-    return (side - starts).clamp(max=stride)
 
 
 TOKENS_LAST = Layout(

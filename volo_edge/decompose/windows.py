@@ -45,6 +45,15 @@ class Window:
         return (self.width + 2 * self.padding - self.kernel) // self.stride + 1
 
 
+def own_tokens(window: Window) -> Tensor:
+    """Tokens of its own that each window has, `stride` x `stride` but at a short end: float64 (rows, columns)."""
+    down, across = (
+        (side - torch.arange(0, side, window.stride, dtype=torch.float64)).clamp(max=window.stride)
+        for side in (window.height, window.width)
+    )
+    return down[:, None] * across
+
+
 def unfold_slices(x: Tensor, window: Window) -> list[Tensor]:
     """The taps of every window, first row of taps first: `kernel`^2 tensors (B, rows, columns, C) of x (B, H, W, C)."""
     batch, _, _, channels = x.shape
