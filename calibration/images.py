@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -136,10 +136,21 @@ def balanced_subset(images: ImageList, count: int, seed: int) -> ImageList:
         turns.append((taken.get(label, 0), rank(images.classes[label]) if images.classes else b"", index))
         taken[label] = taken.get(label, 0) + 1
     chosen = sorted(index for _, _, index in sorted(turns)[:count])
+    return _selected(images, chosen)
+
+
+def without(images: ImageList, taken: ImageList) -> ImageList:
+    """The `images` that are not in `taken`, a subset of them."""
+    gone = set(taken.files)
+    left = [index for index, name in enumerate(images.files) if name not in gone]
+    return _selected(images, left)
+
+
+def _selected(images: ImageList, indices: Sequence[int]) -> ImageList:
     return replace(
         images,
-        files=tuple(images.files[index] for index in chosen),
-        labels=tuple(labels[index] for index in chosen) if images.labels is not None else None,
+        files=tuple(images.files[index] for index in indices),
+        labels=tuple(images.labels[index] for index in indices) if images.labels is not None else None,
     )
 
 

@@ -22,14 +22,12 @@ class Target:
         name: what `--target` takes, and the package that makes it.
         summary: what it is and where it runs.
         backends: what computes it on the phone, the default first.
-        default_scheme: of `--quantize`.
         file: name of the file, or package folder, within an artifact.
     """
 
     name: str
     summary: str
     backends: tuple[str, ...]
-    default_scheme: str
     file: str
 
     def module(self, name: str) -> ModuleType:
@@ -42,32 +40,31 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target(
             name="executorch",
-            summary="ExecuTorch program for Android and iOS, computed by XNNPACK on the CPU",
-            backends=("xnnpack",),
-            default_scheme="fp32",
+            summary="ExecuTorch program for Android and iOS: XNNPACK on the CPU, or Core ML on iOS",
+            backends=("xnnpack", "coreml"),
             file="model.pte",
         ),
         Target(
             name="coreml",
             summary="Core ML package for iOS and macOS: Neural Engine, GPU or CPU",
             backends=("coreml",),
-            default_scheme="fp16",
             file="VOLO.mlpackage",
         ),
     )
 }
 
+DEFAULT_SCHEMES = {"xnnpack": "int8-dynamic", "coreml": "int8-weight"}  # of `--quantize`, by backend
 IOS_VERSIONS = (16, 17, 18)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A combination that some target takes."""
+    """A combination that some target takes; `minimum_ios` is the first iOS that runs it, None where any does."""
 
     target: Target
     backend: str
     scheme: Scheme
-    minimum_ios: int
+    minimum_ios: int | None
 
 
 def choose(target: str, backend: str | None, scheme: str | None, minimum_ios: int | None) -> Choice:
@@ -79,17 +76,17 @@ def choose(target: str, backend: str | None, scheme: str | None, minimum_ios: in
     if backend not in found.backends:
         known = did_you_mean(backend, list(found.backends))
         raise RequestError(f"target {target} has no backend '{backend}': {known}")
-    scheme = scheme or found.default_scheme
+    scheme = scheme or DEFAULT_SCHEMES[backend]
     if scheme not in SCHEMES:
         raise RequestError(f"no quantization scheme is called '{scheme}': {did_you_mean(scheme, list(SCHEMES))}")
     chosen = SCHEMES[scheme]
-    if target not in chosen.targets:
-        takes = ", ".join(name for name, other in SCHEMES.items() if target in other.targets)
-        raise RequestError(f"target {target} does not take the scheme {scheme}; it takes {takes}")
-    if minimum_ios is not None and target != "coreml":
-        raise RequestError("--minimum-ios is for --target coreml: an ExecuTorch program runs wherever ExecuTorch does")
+    if backend not in chosen.backends:
+        takes = ", ".join(name for name, other in SCHEMES.items() if backend in other.backends)
+        raise RequestError(f"backend {backend} does not take the scheme {scheme}; it takes {takes}")
+    if minimum_ios is not None and backend != "coreml":
+        raise RequestError("--minimum-ios is for Core ML: an XNNPACK program runs wherever ExecuTorch does")
     if minimum_ios is not None and minimum_ios not in IOS_VERSIONS:
         raise RequestError(f"--minimum-ios {minimum_ios}: choose one of {', '.join(map(str, IOS_VERSIONS))}")
     if minimum_ios is not None and minimum_ios < chosen.minimum_ios:
         raise RequestError(f"scheme {scheme} needs iOS {chosen.minimum_ios}: pass --minimum-ios {chosen.minimum_ios}")
-    return Choice(found, backend, chosen, minimum_ios or chosen.minimum_ios)
+    return Choice(found, backend, chosen, (minimum_ios or chosen.minimum_ios) if backend == "coreml" else None)

@@ -13,9 +13,9 @@ from tests.command import run
 Converted = tuple[Path, dict[str, Any]]
 
 
-def _converted(target: str, factory: pytest.TempPathFactory) -> Converted:
+def _converted(target: str, scheme: str, factory: pytest.TempPathFactory) -> Converted:
     output = factory.mktemp(target) / "artifact"
-    ended = run("convert", "--target", target, "--json", "--output", output)
+    ended = run("convert", "--target", target, "--quantize", scheme, "--json", "--output", output)
     assert ended.status == 0, ended.err
     return output, json.loads(ended.out)
 
@@ -23,10 +23,10 @@ def _converted(target: str, factory: pytest.TempPathFactory) -> Converted:
 @pytest.fixture(scope="session")
 def executorch_artifact(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     """The demo model as an ExecuTorch program in single precision: the folder, and what `--json` said."""
-    return _converted("executorch", tmp_path_factory)
+    return _converted("executorch", "fp32", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def coreml_artifact(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     """The demo model as a Core ML package in half precision: the folder, and what `--json` said."""
-    return _converted("coreml", tmp_path_factory)
+    return _converted("coreml", "fp16", tmp_path_factory)

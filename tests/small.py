@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.export import ExportedProgram
 
 from tests.weights import named_weights
 from volo_edge.decompose import EdgeVOLO, Layout, decompose
@@ -32,6 +33,11 @@ def one_block_a_stage(architecture: Architecture) -> Architecture:
 def edge_model(architecture: Architecture, layout: Layout) -> EdgeVOLO:
     """The edge model of weights named after their tensors."""
     return decompose(named_weights(VOLO(architecture)), preprocessing(architecture), layout)
+
+
+def exported(edge: EdgeVOLO) -> ExportedProgram:
+    """`edge` as `lower` takes it."""
+    return torch.export.export(edge, (torch.zeros(1, 3, *edge.architecture.image_size),), strict=False)
 
 
 def preprocessing(architecture: Architecture) -> Preprocessing:

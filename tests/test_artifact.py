@@ -35,7 +35,7 @@ def write(folder: Path, **changes: Any) -> Manifest:
         target="executorch",
         backend="xnnpack",
         minimum_ios=None,
-        quantization=artifact.Quantization("fp32"),
+        quantization=artifact.Quantization("fp32", None),
         preprocessing=Preprocessing.from_crop((8, 8), 0.96),
         files=artifact.describe_files(folder, "model.pte", cases),
         graph=artifact.Graph(1, (artifact.UndelegatedOp("aten::cumsum.out", 2, "no such"),), 5, {"XNNSoftmax": 1}),

@@ -31,7 +31,7 @@ from volo_edge.quantize import SCHEMES
 from volo_edge.validate.parity import not_run
 from volo_edge.variants import VARIANTS
 
-VERBS = ("convert", "predict", "inspect", "models", "schemes", "doctor")
+VERBS = ("convert", "predict", "inspect", "sensitivity", "models", "schemes", "doctor")
 LINUX = sys.platform.startswith("linux")
 
 
@@ -186,9 +186,15 @@ def test_predict_and_inspect(executorch_artifact: Converted, coreml_artifact: Co
         (("convert", "--target"), "--target: expected one argument"),
         (("convert", "--target", "executorh"), "no target is called 'executorh': did you mean 'executorch'?"),
         (("convert", "--target", "coreml", "--quantize", "fp61"), "did you mean 'fp16'?"),
-        (("convert", "--target", "executorch", "--quantize", "fp16"), "executorch does not take the scheme fp16"),
-        (("convert", "--target", "executorch", "--backend", "coreml"), "no backend 'coreml': (known: xnnpack)"),
-        (("convert", "--target", "executorch", "--minimum-ios", "17"), "--minimum-ios is for --target coreml"),
+        (
+            ("convert", "--target", "executorch", "--quantize", "fp16"),
+            "xnnpack does not take the scheme fp16",
+        ),
+        (("convert", "--target", "coreml", "--backend", "xnnpack"), "no backend 'xnnpack': (known: coreml)"),
+        (("convert", "--target", "executorch", "--minimum-ios", "17"), "--minimum-ios is for Core ML"),
+        (("convert", "--target", "coreml", "--quantize", "int4-weight", "--minimum-ios", "17"), "needs iOS 18"),
+        (("convert", "--target", "coreml", "--calibration-size", "0"), "take at least 1"),
+        (("convert", "--target", "coreml", "--calibration-size", "many"), "invalid int value: 'many'"),
         (("convert", "--target", "coreml", "--minimum-ios", "11"), "choose one of 16, 17, 18"),
         (("convert", "--target", "coreml", "--minimum-ios", "x"), "--minimum-ios: invalid int value: 'x'"),
         (("convert", "--target", "coreml", "--model", "volo_d1_244"), "did you mean 'volo_d1_224'?"),
@@ -606,7 +612,7 @@ def _artifact(folder: Path, target: str = "executorch", labels: Sequence[str] = 
         target=target,
         backend=TARGETS[target].backends[0],
         minimum_ios=16 if target == "coreml" else None,
-        quantization=artifact.Quantization("fp32"),
+        quantization=artifact.Quantization("fp32", None),
         preprocessing=Preprocessing.from_crop((64, 64), 0.96),
         files=artifact.describe_files(folder, TARGETS[target].file, ()),
         graph=artifact.Graph(None, (), 1, {}),

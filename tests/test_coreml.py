@@ -21,7 +21,7 @@ from converters.runner import RuntimeMissing
 from converters.targets import choose
 from tests.command import run as command
 from tests.conftest import Converted
-from tests.small import SMALL, edge_model, one_block_a_stage, pixels, reference_logits
+from tests.small import SMALL, edge_model, exported, one_block_a_stage, pixels, reference_logits
 from tests.test_artifact import SCHEMA
 from volo_edge import artifact, checkpoint
 from volo_edge.decompose import CHANNELS_FIRST, EdgeVOLO, decompose
@@ -104,7 +104,7 @@ def test_every_saved_weight_is_the_edge_models(coreml_artifact: Converted) -> No
 @pytest.mark.parametrize("scheme", ["fp32", "fp16"])
 def test_each_lowest_ios_has_its_operator_set(tmp_path: Path, minimum_ios: int, opset: str, scheme: str) -> None:
     path = tmp_path / "VOLO.mlpackage"
-    lower(edge_model(SMALL, CHANNELS_FIRST), choose("coreml", None, scheme, minimum_ios), path)
+    lower(exported(edge_model(SMALL, CHANNELS_FIRST)), choose("coreml", None, scheme, minimum_ios), path)
     program = read_program(path)
     assert program.opset == opset
     assert program.largest_rank is not None
@@ -121,7 +121,7 @@ def test_the_published_widths_convert(tmp_path: Path, name: str) -> None:
     """With one block a stage; benchmarks/variants.py converts all of them whole."""
     path = tmp_path / "VOLO.mlpackage"
     architecture = one_block_a_stage(VARIANTS[name].architecture)
-    lower(edge_model(architecture, CHANNELS_FIRST), choose("coreml", None, "fp16", None), path)
+    lower(exported(edge_model(architecture, CHANNELS_FIRST)), choose("coreml", None, "fp16", None), path)
     program = read_program(path)
     assert program.largest_rank is not None
     assert program.largest_rank <= 5

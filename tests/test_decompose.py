@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.weights import image, named_weights
 from volo_edge.decompose import CHANNELS_FIRST, TOKENS_LAST, EdgeVOLO, Layout, decompose, fold, rewrites
-from volo_edge.decompose.edge import multiply_adds
+from volo_edge.decompose.edge import PatchProjection, multiply_adds
 from volo_edge.model import VOLO, Attention, OutlookAttention
 from volo_edge.preprocess import Preprocessing, normalize
 from volo_edge.variants import VARIANTS, Architecture
@@ -272,6 +274,43 @@ def test_the_parts_of_a_split_linear_are_views(parts: int, bias: bool) -> None:
         assert (part.in_features, part.out_features) == (5, 12 // parts)
 
 
+# --- projections of patches
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(
+    side=st.integers(1, 5),
+    grid=st.tuples(st.integers(5, 14), st.integers(5, 14)),
+    channels=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    batch=st.integers(1, 3),
+    seed=st.integers(0, 2**31),
+)
+@settings(deadline=None, max_examples=60)
+def test_a_projection_of_patches_is_the_convolution(
+    layout: Layout, bias: bool, side: int, grid: tuple[int, int], channels: tuple[int, int], batch: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    conv = nn.Conv2d(*channels, side, side, bias=bias).double()
+    image = torch.randn(batch, channels[0], *grid, dtype=torch.float64)
+    with torch.inference_mode():
+        expected = conv(image)  # what is left over of an odd grid is dropped here too
+        found = PatchProjection(conv, layout, grid)(layout.image(image))
+        if layout is TOKENS_LAST:  # which takes outlooker tokens too, and gives tokens
+            tokens = image.flatten(2).transpose(1, 2)
+            assert torch.equal(PatchProjection(conv, layout, grid)(tokens), found)
+            expected = expected.flatten(2).transpose(1, 2)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_patches_are_projected_by_a_linear_or_a_1x1_convolution(layout: Layout) -> None:
+    edge = decompose(reference(ODD), preprocessing_of(ODD), layout)
+    for projection, inputs in ((edge.patch_embed.proj, 8 * 4 * 4), (edge.network[1].proj, 12 * 2 * 2)):
+        assert type(projection) is (nn.Linear if layout is TOKENS_LAST else nn.Conv2d)
+        assert projection.weight.flatten(1).shape[1] == inputs == projection.weight.shape[1]
+
+
 # --- the edge model whole
 
 
@@ -336,7 +375,7 @@ def test_layers_keep_the_checkpoints_names(layout: Layout) -> None:
     kinds = (nn.Linear, nn.Conv2d)
     found = {name for name, module in edge.named_modules() if isinstance(module, kinds)}
     kept = {name for name, module in model.named_modules() if isinstance(module, kinds)}
-    kept = {name for name in kept if not name.endswith((".qkv", ".kv")) and not name.startswith("patch_embed")}
+    kept = {name for name in kept if not name.endswith((".qkv", ".kv"))}
     assert kept <= found
     assert {"network.2.0.attn.q", "network.2.0.attn.k", "post_network.1.attn.v"} <= found
 
@@ -368,7 +407,10 @@ def test_a_consumed_reference_gives_its_weights_away(layout: Layout) -> None:
     assert {parameter.data_ptr() for parameter in edge.parameters()} >= set(untouched)
     kept = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     copied = {name for name, parameter in edge.named_parameters() if parameter.untyped_storage().data_ptr() not in kept}
-    assert all(name.endswith((".mean.weight", ".mean_square.weight", ".mean_square.bias")) for name in copied)
+    means = {name for name in copied if name.endswith((".mean.weight", ".mean_square.weight", ".mean_square.bias"))}
+    # a patch's pixels, then its channels: where tokens are last, not the order of a convolution's weight
+    permuted = {"patch_embed.proj.weight", "network.1.proj.weight"} if layout is TOKENS_LAST else set()
+    assert copied - means == permuted
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -431,8 +473,12 @@ def test_channels_first_is_made_of_what_core_ml_has(architecture: Architecture) 
     found = calls(exported(architecture, CHANNELS_FIRST))
     assert found.keys() <= {
         "conv2d", "conv_transpose2d", "relu", "matmul", "softmax", "gelu", "rsqrt", "mean", "sum", "amax", "avg_pool2d",
-        "add", "sub", "mul", "cat", "slice", "pad", "reshape", "flatten", "unsqueeze", "transpose",
+        "add", "sub", "mul", "cat", "slice", "pad", "reshape", "flatten", "unsqueeze", "transpose", "pixel_unshuffle",
     }  # fmt: skip
+    # of images to tokens and of tokens to the coarser grid; what is left of convolutions has a stride of 2 at most
+    assert len(found["pixel_unshuffle"]) == 2
+    strides: list[Any] = [node.args[3] for node in found["conv2d"] if len(node.args) > 3]
+    assert all(max(stride) <= 2 for stride in strides)
     assert max(len(shape(node)) for nodes in found.values() for node in nodes) <= 4  # Core ML takes 5
     one_hot = [node for node in found["conv2d"] if "one_hot" in str(node.args[1])]
     assert len(one_hot) == len(found["conv_transpose2d"]) == architecture.layers[0]

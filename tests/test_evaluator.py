@@ -22,7 +22,7 @@ from converters.coreml import evaluator
 from converters.coreml.evaluator import read_package
 from converters.coreml.lower import lower
 from converters.targets import choose
-from tests.small import SMALL, edge_model, pixels, reference_logits
+from tests.small import SMALL, edge_model, exported, pixels, reference_logits
 from volo_edge.decompose import CHANNELS_FIRST
 from volo_edge.errors import RequestError
 
@@ -871,7 +871,7 @@ def test_compressed_weights_are_the_ones_that_were_compressed(tmp_path: Path, co
 @pytest.mark.slow
 def test_the_edge_volo_in_single_precision_is_the_float_model(tmp_path: Path) -> None:
     path = tmp_path / "VOLO.mlpackage"
-    lower(edge_model(SMALL, CHANNELS_FIRST), choose("coreml", None, "fp32", None), path)
+    lower(exported(edge_model(SMALL, CHANNELS_FIRST)), choose("coreml", None, "fp32", None), path)
     images = pixels(SMALL)
     found = np.concatenate([answer(path, image[None])[0] for image in images])
     assert relative(found, reference_logits(SMALL, images)) < 1e-5
@@ -883,7 +883,7 @@ def test_the_edge_volo_in_single_precision_is_the_float_model(tmp_path: Path) ->
 @pytest.mark.slow
 def test_the_edge_volo_in_half_precision_is_near_the_float_model(tmp_path: Path) -> None:
     path = tmp_path / "VOLO.mlpackage"
-    lower(edge_model(SMALL, CHANNELS_FIRST), choose("coreml", None, "fp16", None), path)
+    lower(exported(edge_model(SMALL, CHANNELS_FIRST)), choose("coreml", None, "fp16", None), path)
     image = pixels(SMALL, 1)
     expected = reference_logits(SMALL, image)
     typed, single = answer(path, image, "typed")[0], answer(path, image)[0]

@@ -19,7 +19,7 @@ from converters.executorch.program import read_program
 from converters.targets import choose
 from tests.command import run as command
 from tests.conftest import Converted
-from tests.small import SMALL, edge_model, one_block_a_stage, pixels, reference_logits
+from tests.small import SMALL, edge_model, exported, one_block_a_stage, pixels, reference_logits
 from tests.test_artifact import SCHEMA
 from volo_edge import artifact, checkpoint
 from volo_edge.convert import _graph
@@ -127,7 +127,7 @@ def test_inspect_tells_what_is_in_the_file(executorch_artifact: Converted) -> No
 def test_every_width_lowers_whole(name: str, tmp_path: Path) -> None:
     """D3 has D2's widths and heads. All blocks of each are converted by benchmarks/variants.py."""
     architecture = one_block_a_stage(VARIANTS[name].architecture)
-    assert lower(edge_model(architecture, TOKENS_LAST), FP32, tmp_path / "model.pte") == {}
+    assert lower(exported(edge_model(architecture, TOKENS_LAST)), FP32, tmp_path / "model.pte") == {}
     program = read_program(tmp_path / "model.pte")
     assert (program.delegates, program.undelegated) == (("XnnpackBackend",), {})
     images = pixels(architecture, 1)
@@ -136,7 +136,7 @@ def test_every_width_lowers_whole(name: str, tmp_path: Path) -> None:
 
 def test_volo_d1_lowers_whole_and_agrees(tmp_path: Path) -> None:
     architecture = VARIANTS["volo_d1_224"].architecture
-    assert lower(edge_model(architecture, TOKENS_LAST), FP32, tmp_path / "model.pte") == {}
+    assert lower(exported(edge_model(architecture, TOKENS_LAST)), FP32, tmp_path / "model.pte") == {}
     program = read_program(tmp_path / "model.pte")
     assert (program.delegates, program.undelegated) == (("XnnpackBackend",), {})
     images = pixels(architecture, 1)
@@ -153,7 +153,7 @@ class Accumulating(EdgeVOLO):
 def test_an_operator_left_outside_is_named_with_its_reason(tmp_path: Path) -> None:
     edge = edge_model(SMALL, TOKENS_LAST)
     edge.__class__ = Accumulating
-    reasons = lower(edge, FP32, tmp_path / "model.pte")
+    reasons = lower(exported(edge), FP32, tmp_path / "model.pte")
     (outside,) = _graph(read_program(tmp_path / "model.pte"), reasons, 0).undelegated_ops
     assert (outside.operator, outside.count) == ("aten::cumsum.out", 1)
     assert outside.reason == "XNNPACK has no such operator"

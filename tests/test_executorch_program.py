@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.executorch.program import read_program
-from converters.executorch.reasons import partitioner_reasons
+from converters.executorch.reasons import xnnpack_reasons
 from converters.program import Layer, Program, TensorType
 from volo_edge.errors import RequestError
 
@@ -67,7 +67,7 @@ def lower(model: nn.Module, path: Path) -> Path:
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """The float model with a cumulative sum between two delegates, and the reasons given while it was lowered."""
-    with partitioner_reasons() as reasons:
+    with xnnpack_reasons() as reasons:
         path = lower(Small(cumsum=True).eval(), tmp_path_factory.mktemp("split") / "model.pte")
     return path, reasons
 
@@ -226,7 +226,7 @@ def test_reasons_of_the_partitioner(tmp_path: Path, capfd: pytest.CaptureFixture
             x = torch.add(x, x.softmax(1), alpha=2) + x.softmax(-1)
             return x.double() + x.reshape(1, 3, 2, 4, 8).softmax(1).sum()
 
-    with partitioner_reasons() as reasons:
+    with xnnpack_reasons() as reasons:
         lower(Refused(), tmp_path / "model.pte")
     assert reasons["aten._softmax.default"] == (
         "dim must be the last dim, got dim = 1 for tensor of rank 4; "

@@ -52,10 +52,33 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """The photographs that a scheme was fitted to.
+
+    Args:
+        images: how many.
+        seed: of the choice among those in the folder.
+        list_sha256: of their names and sizes (`calibration.images.list_hash`).
+        doubts: what speaks against them, a sentence each.
+    """
+
+    images: int
+    seed: int
+    list_sha256: str
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Quantization:
-    """How the numbers are stored and computed: the name of the scheme."""
+    """How the numbers are stored and computed.
+
+    Args:
+        scheme: its name.
+        calibration: null where the scheme needs none.
+    """
 
     scheme: str
+    calibration: Calibration | None
 
 
 @dataclass(frozen=True)
@@ -140,7 +163,7 @@ class Manifest:
         model: the float model.
         target: "executorch" or "coreml".
         backend: what computes it: "xnnpack" or "coreml".
-        minimum_ios: the first iOS that runs a Core ML package; null elsewhere.
+        minimum_ios: the first iOS that runs it, where Core ML computes it; null elsewhere.
         quantization: how the numbers are stored and computed.
         preprocessing: how a photograph becomes the input.
         files: the artifact's files by role: "model", "labels", "selftest/0/photo" and so on.
@@ -168,8 +191,8 @@ class Manifest:
 def _adapter() -> TypeAdapter[Manifest]:
     from pydantic import TypeAdapter
 
-    parts = (Manifest, ModelInfo, Quantization, FileInfo, UndelegatedOp, Graph, SelftestCase, Selftest, Parity)
-    for part in (*parts, Preprocessing):
+    parts = (Manifest, ModelInfo, Quantization, Calibration, FileInfo, UndelegatedOp, Graph, SelftestCase, Selftest)
+    for part in (*parts, Parity, Preprocessing):
         setattr(part, "__pydantic_config__", {"extra": "forbid", "json_schema_serialization_defaults_required": True})  # noqa: B010 as pydantic reads it
     return TypeAdapter(Manifest)
 

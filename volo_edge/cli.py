@@ -43,6 +43,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         weights=args.weights,
         image_size=args.image_size,
         photographs=args.calibration,
+        calibration_size=args.calibration_size,
         labels=args.labels,
         output=args.output,
         force=args.force,
@@ -89,6 +90,38 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
     show.inspected(console, found, program)
 
 
+def sensitivity(args: argparse.Namespace, console: Console) -> None:
+    """Measure what quantizing each layer costs, on real photographs."""
+    from volo_edge.sensitivity.request import Request, check
+
+    request = Request(
+        target=args.target,
+        backend=args.backend,
+        scheme=args.quantize,
+        model=args.model,
+        weights=args.weights,
+        image_size=args.image_size,
+        calibration=args.calibration,
+        calibration_size=args.calibration_size,
+        data=args.data,
+        limit=args.limit,
+        output=args.output,
+        force=args.force,
+    )
+    check(request)
+    with console.progress() as steps:
+        with steps.step("importing torch"):
+            from volo_edge.sensitivity.measure import measure, prepare
+        work = prepare(request, steps)
+    show.resumed(console, work)
+    with console.progress() as steps:
+        result = measure(work, steps)
+    if console.json:
+        written = {"output": str(result.folder), "skipped": result.skipped, "resumed": result.resumed}
+        console.result(written | {"seconds": result.seconds, "sensitivity": asdict(result.sensitivity)})
+    show.sensitivity(console, result)
+
+
 def models(args: argparse.Namespace, console: Console) -> None:
     """List the models that have a name."""
     from volo_edge.variants import VARIANTS
@@ -103,7 +136,7 @@ def schemes(args: argparse.Namespace, console: Console) -> None:
     from volo_edge.quantize import SCHEMES
 
     if console.json:
-        console.result({name: asdict(scheme) for name, scheme in SCHEMES.items()})
+        console.result({name: asdict(scheme) | {"calibrates": scheme.calibrates} for name, scheme in SCHEMES.items()})
     show.schemes(console)
 
 
@@ -147,7 +180,10 @@ def parser() -> Parser:
     sub.add_argument(
         "--weights", metavar="FILE", help=".pth.tar, .pth, .safetensors or hf-hub:timm/NAME; else the demo's"
     )
-    sub.add_argument("--calibration", metavar="DIR", type=Path, help="real photographs to prove the file on")
+    sub.add_argument("--calibration", metavar="DIR", type=Path, help="real photographs to fit and prove the file on")
+    sub.add_argument(
+        "--calibration-size", metavar="N", type=int, default=256, help="photographs to fit a scheme to (256)"
+    )
     sub.add_argument("--image-size", metavar="N", type=pixels, help="pixels a side, or HEIGHTxWIDTH")
     sub.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes, one a line")
     sub.add_argument("--minimum-ios", metavar="N", type=int, help="lowest iOS of a Core ML package")
@@ -160,6 +196,24 @@ def parser() -> Parser:
 
     sub = verb(inspect)
     sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
+
+    sub = verb(sensitivity)
+    sub.add_argument("--target", required=True, metavar="executorch|coreml", help="the kind of file it is for")
+    sub.add_argument("--backend", metavar="NAME", help="what computes it on the phone")
+    sub.add_argument("--quantize", metavar="SCHEME", help="see 'volo-edge schemes'")
+    sub.add_argument("--model", metavar="NAME", help="see 'volo-edge models'; found from the weights where left out")
+    sub.add_argument(
+        "--weights", metavar="FILE", help=".pth.tar, .pth, .safetensors or hf-hub:timm/NAME; else the demo's"
+    )
+    sub.add_argument("--image-size", metavar="N", type=pixels, help="pixels a side, or HEIGHTxWIDTH")
+    sub.add_argument("--calibration", metavar="DIR", type=Path, help="real photographs to fit the scheme to")
+    sub.add_argument(
+        "--calibration-size", metavar="N", type=int, default=256, help="photographs to fit a scheme to (256)"
+    )
+    sub.add_argument("--data", metavar="DIR", type=Path, help="other photographs, to measure on; in class folders")
+    sub.add_argument("--limit", metavar="N", type=int, default=500, help="photographs to measure on (500)")
+    sub.add_argument("--output", metavar="DIR", type=Path, help="the folder to write")
+    sub.add_argument("--force", action="store_true", help="replace an earlier result that is there")
 
     for run in (models, schemes, doctor):
         verb(run)
@@ -178,8 +232,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), 2)
     except GateError as error:
         return _fail(str(error), 3)
-    except KeyboardInterrupt:
-        return _fail("interrupted; no half-written output was left", 2)
+    except KeyboardInterrupt as interrupt:
+        return _fail(str(interrupt) or "interrupted; no half-written output was left", 2)
     except BrokenPipeError:  # whoever read the result has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1

@@ -1,10 +1,10 @@
-"""The main job: checkpoint -> float answers -> edge model -> file -> the file's own answers -> artifact."""
+"""The main job: checkpoint -> float answers -> edge model -> quantized program -> file, proved -> artifact."""
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,21 +12,26 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 import calibration
-from calibration.images import ImageList, balanced_subset, find_images
+from calibration.doubts import doubts
+from calibration.images import ImageList, balanced_subset, find_images, list_hash, stream, without
 from converters.program import Program
 from converters.runner import Array, RuntimeMissing
 from volo_edge import __version__, artifact, checkpoint, files
 from volo_edge.artifact import Graph, Manifest, ModelInfo, UndelegatedOp
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
-from volo_edge.decompose import decompose
+from volo_edge.decompose import LAYOUTS, decompose
 from volo_edge.decompose.edge import multiply_adds
 from volo_edge.errors import GateError, RequestError
 from volo_edge.labels import labels_for
 from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb, prepare, to_input
 from volo_edge.quantize import Scheme
+from volo_edge.quantize.export import quantize
+from volo_edge.quantize.layers import precisions
+from volo_edge.quantize.transforms import ROBUST
 from volo_edge.request import Request, check
 from volo_edge.validate.parity import Parity, compare, not_run
 from volo_edge.validate.reference import float_logits
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
 
 PARITY_IMAGES = 32
 SELFTEST_IMAGES = 4
+CALIBRATION_SEED = 0
 _PIXELS_TOGETHER = 2**18  # in a batch of the float model: enough to keep two cores busy, little beside its weights
 _PHOTO_SIDE = 1024  # pixels: four photographs of a camera's full size would be larger than most models
 
@@ -75,21 +81,36 @@ def convert(request: Request, steps: Steps) -> Converted:
     model, size = loaded.model, loaded.model.architecture.image_size
     labels = labels_for(loaded.variant, model.architecture.num_classes, request.labels)
     preprocessing = Preprocessing.from_crop(size, loaded.variant.crop_pct)
-    output = request.output or Path(f"{loaded.variant.name}-{target.name}-{scheme.name}")
+    name = "-".join(dict.fromkeys((loaded.variant.name, target.name, choice.backend, scheme.name)))
+    output = request.output or Path(name.replace("-xnnpack", ""))
 
     with files.new_folder(output, files.MANIFEST, request.force) as folder:
-        shots, images, skipped = _photographs(photographs, preprocessing)
+        proof, fit = _divided(photographs, request.calibration_size if scheme.calibrates else 0)
+        skipped = dict.fromkeys(photographs.skipped)
+        calibrated = None
+        if scheme.calibrates:
+            with steps.step("looking at the calibration photographs"):
+                said = doubts(fit, preprocessing, model.architecture.num_classes)
+            calibrated = artifact.Calibration(len(fit), CALIBRATION_SEED, list_hash(fit), said)
+        shots, images = _photographs(proof, preprocessing, skipped)
+        together = max(1, _PIXELS_TOGETHER // (size[0] * size[1]))
         with steps.step("float reference", len(images)) as advance:
-            together = max(1, _PIXELS_TOGETHER // (size[0] * size[1]))
             reference = _in_turn(lambda some: float_logits(model, some, preprocessing), images, together, advance)
         info = _model_info(loaded)
         with steps.step("decomposing"):
-            edge = decompose(model, preprocessing, lower.LAYOUT, consume=True)
+            also = ROBUST if scheme.quantizes else ()
+            edge = decompose(model, preprocessing, LAYOUTS[choice.backend], also, consume=True)
             macs = multiply_adds(edge)
+
+        def batches() -> Iterator[torch.Tensor]:
+            for batch in stream(fit, preprocessing, together, on_skip=lambda name, why: skipped.setdefault(name)):
+                yield torch.from_numpy(batch.inputs)
+
+        program = quantize(edge, precisions(edge, scheme), choice.backend, batches, len(fit), steps)
         path = folder.working / target.file
         lowering_start = time.monotonic()
         with steps.step(f"lowering for {choice.backend}"):
-            reasons = lower.lower(edge, choice, path)
+            reasons = lower.lower(program, choice, path)
         lowering_seconds = time.monotonic() - lowering_start
         contents = target.module("program").read_program(path)
         with steps.step("running the saved file", len(images)) as advance:
@@ -102,8 +123,8 @@ def convert(request: Request, steps: Steps) -> Converted:
             model=info,
             target=target.name,
             backend=choice.backend,
-            minimum_ios=choice.minimum_ios if target.name == "coreml" else None,
-            quantization=artifact.Quantization(scheme.name),
+            minimum_ios=choice.minimum_ios,
+            quantization=artifact.Quantization(scheme.name, calibrated),
             preprocessing=preprocessing,
             files=artifact.describe_files(folder.working, target.file, cases),
             graph=_graph(contents, reasons, macs),
@@ -120,7 +141,18 @@ def convert(request: Request, steps: Steps) -> Converted:
             f"parity failed: relative error {parity.relative_error:.1e} of the logits on {parity.images} images, where "
             f"{scheme.name} may have {scheme.tolerance:.0e}; kept as {folder.path}, not to be shipped"
         )
-    return Converted(output, manifest, skipped, lowering_seconds, time.monotonic() - start)
+    return Converted(output, manifest, tuple(skipped), lowering_seconds, time.monotonic() - start)
+
+
+def _divided(photographs: ImageList, calibration_size: int) -> tuple[ImageList, ImageList]:
+    """Photographs to prove the file on, and as many as `calibration_size` others to calibrate on.
+
+    A folder with too few for both is halved, and a single photograph serves for both.
+    """
+    half = -(-len(photographs) // 2)
+    proof = balanced_subset(photographs, min(PARITY_IMAGES, half) if calibration_size else PARITY_IMAGES, seed=0)
+    rest = without(photographs, proof)
+    return proof, balanced_subset(rest if len(rest) else photographs, max(1, calibration_size), CALIBRATION_SEED)
 
 
 def _model_info(loaded: LoadedModel) -> ModelInfo:
@@ -137,19 +169,18 @@ def _model_info(loaded: LoadedModel) -> ModelInfo:
 
 
 def _photographs(
-    photographs: ImageList, preprocessing: Preprocessing
-) -> tuple[list[Image.Image], Array, tuple[str, ...]]:
-    """RGB photographs and inputs (N, 3, H, W) for the parity check, and names of the files that are no images."""
-    chosen = balanced_subset(photographs, PARITY_IMAGES, seed=0)
-    shots, skipped = [], list(photographs.skipped)
-    for index, name in enumerate(chosen.files):
+    proof: ImageList, preprocessing: Preprocessing, skipped: dict[str, None]
+) -> tuple[list[Image.Image], Array]:
+    """RGB photographs and inputs (N, 3, H, W) for the parity check; names of the files that are no images are added."""
+    shots = []
+    for index, name in enumerate(proof.files):
         try:
-            shots.append(_small(open_rgb(chosen.path(index))))
+            shots.append(_small(open_rgb(proof.path(index))))
         except UnreadableImage:
-            skipped.append(name)
+            skipped[name] = None
     if not shots:
-        raise RequestError(f"none of the images in {photographs.root} can be read, {skipped[-1]} for one")
-    return shots, to_input([prepare(shot, preprocessing) for shot in shots]), tuple(skipped)
+        raise RequestError(f"none of the images in {proof.root} can be read, {[*skipped][-1]} for one")
+    return shots, to_input([prepare(shot, preprocessing) for shot in shots])
 
 
 def _small(photo: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ from pathlib import Path
 from converters.targets import Choice, choose
 from volo_edge import files, variants
 from volo_edge.errors import RequestError
+from volo_edge.quantize import Scheme
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Request:
     Args:
         target, backend, scheme, minimum_ios: names and number, see `converters.targets.choose`.
         model, weights, image_size: see `volo_edge.checkpoint.load`.
-        photographs: folder of images for the parity check.
+        photographs: folder of images to calibrate on and to prove the file on.
+        calibration_size: how many of them to calibrate on, at most.
         labels: file with the classes' names, one a line.
         output: the folder to write.
         force: whether to replace an artifact that is there.
@@ -31,6 +33,7 @@ class Request:
     weights: str | None = None
     image_size: tuple[int, int] | None = None
     photographs: Path | None = None
+    calibration_size: int = 256
     labels: Path | None = None
     output: Path | None = None
     force: bool = False
@@ -51,6 +54,18 @@ def check(request: Request) -> Choice:
     for path, what in ((request.photographs, "folder of images"), (request.labels, "file of labels")):
         if path is not None and not path.exists():
             raise RequestError(f"there is no {what} at {path}")
+    if request.calibration_size < 1:
+        raise RequestError(f"--calibration-size {request.calibration_size}: take at least 1, 256 are usual")
+    check_calibration(choice.scheme, request.weights, request.photographs)
     if request.output is not None:
         files.check_replaceable(request.output, files.MANIFEST, request.force)
     return choice
+
+
+def check_calibration(scheme: Scheme, weights: str | None, photographs: Path | None) -> None:
+    """RequestError where `scheme` would be fitted to the demo's photographs and the model is another."""
+    if scheme.calibrates and weights is not None and photographs is None:
+        raise RequestError(
+            f"scheme {scheme.name} is fitted to photographs: give a folder of some that the model was made for with "
+            "--calibration DIR"
+        )

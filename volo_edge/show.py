@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from volo_edge.convert import Converted
     from volo_edge.doctor import Finding
     from volo_edge.predict import Predictions
+    from volo_edge.sensitivity.measure import Layer as MeasuredLayer
+    from volo_edge.sensitivity.measure import Measured, Result, Work
 
 
 def size(count: float) -> str:
@@ -55,23 +57,24 @@ def models(console: Console) -> None:
 
 def schemes(console: Console) -> None:
     """The quantization schemes."""
-    from converters.targets import TARGETS
+    from converters.targets import DEFAULT_SCHEMES
     from volo_edge.quantize import SCHEMES
+
+    def takes(backend: str, name: str) -> str:
+        return f"{backend} (default)" if DEFAULT_SCHEMES[backend] == name else backend
 
     rows = [
         (
             scheme.name,
             scheme.summary,
-            ", ".join(
-                name + (" (default)" if TARGETS[name].default_scheme == scheme.name else "") for name in scheme.targets
-            ),
+            ", ".join(takes(backend, scheme.name) for backend in scheme.backends),
             "yes" if scheme.calibrates else "no",
-            str(scheme.minimum_ios),
+            str(scheme.minimum_ios) if "coreml" in scheme.backends else "any",
             f"{scheme.tolerance:.0e}",
         )
         for scheme in SCHEMES.values()
     ]
-    console.table(("scheme", "what it does", "targets", "calibrates", "lowest iOS", "parity within"), rows)
+    console.table(("scheme", "what it does", "backends", "calibrates", "lowest iOS", "parity within"), rows)
 
 
 def doctor(console: Console, findings: Sequence[Finding]) -> None:
@@ -98,6 +101,9 @@ def converted(console: Console, result: Converted) -> None:
     manifest = result.manifest
     graph, model = manifest.graph, manifest.files["model"]
     skipped(console, result.skipped)
+    calibrated = manifest.quantization.calibration
+    for doubt in calibrated.doubts if calibrated else ():
+        console.note(f"calibration: {doubt}")
     console.say(f"wrote    {result.folder}/{model.path}  {size(model.bytes)}, {result.seconds:.0f} s")
     console.say(f"parity   {parity(manifest)}")
     if graph.delegate_calls is not None:
@@ -142,6 +148,18 @@ def inspected(console: Console, artifact: Artifact, program: Program) -> None:
         [(kind, size(count), f"{count / program.file_bytes:.1%}") for kind, count in program.bytes_by_kind.items()],
         ("bytes", "share"),
     )
+    rows = [
+        (
+            str(number),
+            layer.kind,
+            "x".join(map(str, layer.shape)),
+            _weights(layer),
+            layer.activation_dtype,
+            size(layer.bytes),
+        )
+        for number, layer in enumerate(program.layers, 1)
+    ]
+    console.table(("layer", "kind", "shape", "weights", "activations", "bytes"), rows, ("layer", "bytes"))
     console.table(
         ("layers", "count", "weights", "activations", "bytes"),
         [
@@ -153,15 +171,61 @@ def inspected(console: Console, artifact: Artifact, program: Program) -> None:
     console.table(("operator", "count"), [(name, str(count)) for name, count in program.operators.items()], ("count",))
 
 
+def resumed(console: Console, work: Work) -> None:
+    """What is there of an earlier measurement that was stopped."""
+    if work.known:
+        console.note(f"{len(work.known)} layer(s) were measured by an earlier run and are not measured again")
+    if work.discarded:
+        console.note(f"{work.state} is left of a run with another request and of no use to this one: starting afresh")
+
+
+def sensitivity(console: Console, result: Result) -> None:
+    """The layers whose quantization costs most, and where the rest is."""
+    from volo_edge.sensitivity.measure import PLOT
+    from volo_edge.sensitivity.request import REPORT
+
+    skipped(console, result.skipped)
+    found = result.sensitivity
+    request, worst = found.request, sorted(found.layers, key=_by_snr)[:10]
+    rows = [
+        (layer.name, layer.kind, layer.weights, layer.activations, *_cells(layer.only), *_cells(layer.without))
+        for layer in worst
+    ]
+    rows.append(("all layers", "", "", "", *_cells(found.quantized), "-", "-", "-"))
+    numbers = ("alone: dB", "other class", "top-1 lost", "left out: dB", "other class ", "top-1 lost ")
+    console.table(("layer", "kind", "weights", "activations", *numbers), rows, numbers)
+    top1 = "" if found.float_top1 is None else f", of which the float model knows {found.float_top1:.1f} %"
+    console.say(f"of {len(found.layers)} layers that {request['scheme']['name']} quantizes, those it costs most for")
+    console.say(f"dB are the logits' signal to noise ratio; the rest are points, of {found.photographs} images{top1}")
+    console.say(f"measured on {found.measured_on}")
+    console.say(f"wrote    {result.folder}/{REPORT} and {PLOT}, {result.seconds:.0f} s")
+    console.say(f"next     look at {result.folder}/{PLOT}")
+    convert = f"volo-edge convert --target {request['target']} --backend {request['backend']}"
+    console.say(f"         {convert} --quantize {request['scheme']['name']} to measure a file")
+
+
+def _by_snr(layer: MeasuredLayer) -> float:
+    return float("inf") if layer.only.snr_db is None else layer.only.snr_db
+
+
+def _cells(measured: Measured) -> tuple[str, str, str]:
+    drop = "-" if measured.top1_drop is None else f"{measured.top1_drop:.1f}"
+    return _number(measured.snr_db, ".1f"), f"{measured.disagreement:.1f}", drop
+
+
 def _requirement(manifest: Manifest) -> str:
     return f"iOS {manifest.minimum_ios} or later" if manifest.minimum_ios else "Android or iOS with ExecuTorch"
+
+
+def _weights(layer: Layer) -> str:
+    return f"{layer.weight_dtype} in groups of {layer.group_size}" if layer.group_size else layer.weight_dtype
 
 
 def _grouped(layers: Sequence[Layer]) -> list[tuple[tuple[str, str, str], int, int]]:
     """Layers by (kind, weight type, activation type): how many, and their bytes; the largest group first."""
     groups: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for layer in layers:
-        groups[layer.kind, layer.weight_dtype, layer.activation_dtype].append(layer.bytes)
+        groups[layer.kind, _weights(layer), layer.activation_dtype].append(layer.bytes)
     found = [(kind, len(counts), sum(counts)) for kind, counts in groups.items()]
     return sorted(found, key=lambda group: -group[2])
 

@@ -1,33 +1,31 @@
-"""Writes an edge VOLO as a Core ML package: an ML program with an image input."""
+"""Writes an exported edge VOLO as a Core ML package: an ML program with an image input."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import torch
+from torch.export import ExportedProgram
 
 from converters.targets import Choice
-from volo_edge.decompose import CHANNELS_FIRST, EdgeVOLO
-
-LAYOUT = CHANNELS_FIRST
 
 
-def lower(edge: EdgeVOLO, choice: Choice, path: Path) -> dict[str, str]:
-    """Write `edge` to the folder `path`; nothing stays outside a Core ML program, so the answer is {}.
+def lower(program: ExportedProgram, choice: Choice, path: Path) -> dict[str, str]:
+    """Write `program` to the folder `path`; nothing stays outside a Core ML program, so the answer is {}.
 
     The input `image` is RGB of the model's size, the output `logits` (1, num_classes).
     """
     import coremltools as ct
 
-    height, width = edge.architecture.image_size
-    program = torch.export.export(edge, (torch.zeros(1, 3, height, width),), strict=False)
+    import converters.coreml.dequantize  # noqa: F401 registers how torchao's weights are read
+
+    (images,), _ = program.example_inputs
     model = ct.convert(
         program.run_decompositions({}),  # coremltools takes ATen, torch exports its training dialect
         convert_to="mlprogram",
-        inputs=[ct.ImageType("image", shape=(1, 3, height, width), color_layout=ct.colorlayout.RGB)],
+        inputs=[ct.ImageType("image", shape=tuple(images.shape), color_layout=ct.colorlayout.RGB)],
         outputs=[ct.TensorType("logits", dtype=np.float32)],
-        compute_precision=ct.precision.FLOAT16 if choice.scheme.name == "fp16" else ct.precision.FLOAT32,
+        compute_precision=getattr(ct.precision, choice.scheme.compute.upper()),
         minimum_deployment_target=getattr(ct.target, f"iOS{choice.minimum_ios}"),
         skip_model_load=True,
     )

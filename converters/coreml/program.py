@@ -12,6 +12,12 @@ from converters.coreml.evaluator.package import DTYPES, Operator, Package, read_
 from converters.program import Layer, Program, TensorType, by_frequency
 
 _BITS = {dtype.name: dtype.bits for dtype in DTYPES.values()}
+_COMPRESSED = {  # what each operator that decompresses a tensor is given
+    "constexpr_affine_dequantize": "quantized_data",
+    "constexpr_blockwise_shift_scale": "data",
+    "constexpr_lut_to_dense": "indices",
+    "dequantize": "input",
+}
 _LAYERS = {"conv": "convolution", "conv_transpose": "transposed convolution", "linear": "linear"}
 
 
@@ -61,15 +67,32 @@ class _Constants:
             return 0
         return sum(self.note(part, kind) for parts in operator.arguments.values() for part in parts)
 
-    def shape_and_dtype(self, name: str) -> tuple[tuple[int, ...], str]:
-        """Of a tensor; of a compressed constant, its shape once decompressed, and how it is stored."""
+    def described(self, name: str) -> tuple[tuple[int, ...], str, int]:
+        """Shape, type and inputs that share a scale (0: no groups) of a tensor, as it is before it is decompressed."""
         if name in self._package.constants:
-            return np.shape(self._package.constants[name]), self._package.types[name]
+            return np.shape(self._package.constants[name]), self._package.types[name], 0
         operator = self._made_by.get(name)
         values = operator.outputs if operator else self._package.inputs
         value = next(value for value in values if value.name == name)
-        stored = operator.kind.removeprefix("constexpr_") if operator and "constexpr" in operator.kind else value.dtype
-        return tuple(size or 0 for size in value.shape), stored
+        shape, dtype, group = tuple(size or 0 for size in value.shape), value.dtype, 0
+        if operator is not None and operator.kind in _COMPRESSED:
+            (part,) = operator.arguments[_COMPRESSED[operator.kind]]
+            dtype = self._type(part)
+            if operator.kind == "constexpr_lut_to_dense":
+                (table,) = operator.arguments["lut"]
+                entries = np.shape(self._package.constants[table])
+                dtype = f"palette{(entries[-2] if len(entries) > 1 else entries[0]).bit_length() - 1}"
+            if operator.kind == "constexpr_blockwise_shift_scale":
+                (scale,) = operator.arguments["scale"]
+                blocks = np.shape(self._package.constants[scale])[1]
+                group = shape[1] // blocks if blocks > 1 else 0
+        return shape, dtype, group
+
+    def _type(self, name: str) -> str:
+        """Of a constant, or of what an operator makes."""
+        if name in self._package.types:
+            return self._package.types[name]
+        return next(output.dtype for output in self._made_by[name].outputs if output.name == name)
 
     def bytes_by(self, part: int) -> dict[str, int]:
         """Bytes of what was seen, by kind (`part` 0) or by type (1)."""
@@ -83,11 +106,11 @@ def _layer(operator: Operator, constants: _Constants) -> Layer:
     (weight,), (given,) = operator.arguments["weight"], operator.arguments["x"]
     size = constants.note(weight, "linear weights" if operator.kind == "linear" else "convolution weights")
     size += sum(constants.note(name, "biases") for name in operator.arguments.get("bias", ()))
-    shape, dtype = constants.shape_and_dtype(weight)
+    shape, dtype, group = constants.described(weight)
     kind = _LAYERS[operator.kind]
     if kind == "convolution" and shape[1] == 1 and shape[0] > 1:
         kind = "depthwise convolution"
-    return Layer(kind, shape, dtype, constants.shape_and_dtype(given)[1], 0, size)
+    return Layer(kind, shape, dtype, constants.described(given)[1], group, size)
 
 
 def _input(feature: Any) -> TensorType:

@@ -1,27 +1,55 @@
-"""Writes an edge VOLO as an ExecuTorch program that XNNPACK computes."""
+"""Writes an exported edge VOLO as an ExecuTorch program that its backend computes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
-import torch
+from torch.export import ExportedProgram
 
-from converters.executorch.reasons import partitioner_reasons
+from converters.executorch.reasons import coreml_reasons, xnnpack_reasons
 from converters.targets import Choice
-from volo_edge.decompose import TOKENS_LAST, EdgeVOLO
-
-LAYOUT = TOKENS_LAST
 
 
-def lower(edge: EdgeVOLO, choice: Choice, path: Path) -> dict[str, str]:
-    """Write `edge` to `path`; why each operator that XNNPACK was not given stayed outside ({} is the aim)."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+def lower(program: ExportedProgram, choice: Choice, path: Path) -> dict[str, str]:
+    """Write `program` to `path`; why each operator that the backend was not given stayed outside ({} is the aim)."""
     from executorch.exir import to_edge_transform_and_lower
 
-    images = torch.zeros(1, 3, *edge.architecture.image_size)
-    program = torch.export.export(edge, (images,), strict=False)
-    with partitioner_reasons() as reasons:
-        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    partitioner, collecting = _BACKENDS[choice.backend]
+    with collecting() as reasons:
+        lowered = to_edge_transform_and_lower(program, partitioner=[partitioner(choice)])
     with path.open("wb") as file:
         lowered.to_executorch().write_to_file(file)
     return dict(reasons)
+
+
+def _xnnpack(choice: Choice) -> Any:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+    return XnnpackPartitioner()
+
+
+def _coreml(choice: Choice) -> Any:
+    """Delegates to a package for any compute unit, not compiled: that takes a Mac, and a phone does it as well."""
+    import coremltools as ct
+    from executorch.backends.apple.coreml.compiler import CoreMLBackend
+    from executorch.backends.apple.coreml.partition.coreml_partitioner import CoreMLPartitioner
+
+    import converters.coreml.dequantize  # noqa: F401 registers how torchao's weights are read
+
+    specification = CoreMLBackend.generate_compile_specs(
+        compute_unit=ct.ComputeUnit.ALL,
+        minimum_deployment_target=getattr(ct.target, f"iOS{choice.minimum_ios}"),
+        compute_precision=getattr(ct.precision, choice.scheme.compute.upper()),
+        model_type=CoreMLBackend.MODEL_TYPE.MODEL,
+    )
+    return CoreMLPartitioner(compile_specs=specification)
+
+
+_Collecting = Callable[[], AbstractContextManager[dict[str, str]]]
+_BACKENDS: dict[str, tuple[Callable[[Choice], Any], _Collecting]] = {  # partitioner, and what it left outside
+    "xnnpack": (_xnnpack, xnnpack_reasons),
+    "coreml": (_coreml, coreml_reasons),
+}

@@ -5,7 +5,8 @@ schemas, does the parsing: no executorch import (several seconds), and a damaged
 
 Layout, from executorch 1.4.1: the extended header and segments of `exir/_serialize/_program.py`, the tables of
 `exir/_serialize/program.fbs`, the payload header of `backends/xnnpack/serialization/xnnpack_graph_serialize.py` and
-the graph of `schema.fbs` beside it. XNNPACK's weights are not in its payload but in the program's named segments.
+the graph of `schema.fbs` beside it. XNNPACK's weights are not in its payload but in the program's named segments. A
+Core ML delegate's payload is a package, which is read as one.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ import re
 import struct
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from converters.executorch import coreml_package
 from converters.program import Layer, Program, TensorType, by_frequency
 from volo_edge.errors import RequestError
 
@@ -51,13 +55,62 @@ _LAYERS = {
 }
 
 
+@dataclass(frozen=True)
+class Forward:
+    """The method `forward` of a file, as the file's own tables have it; what is in its delegates is unread.
+
+    Args:
+        data: the whole file.
+        base: where its segments start.
+        tables: the Program of program.fbs.
+        plan: the ExecutionPlan among them.
+    """
+
+    data: bytes
+    base: int
+    tables: Table
+    plan: Table
+
+    def calls(self, kind: str) -> list[Table]:
+        """Arguments of the instructions "KernelCall" or "DelegateCall", in the order they run."""
+        steps = [step for chain in self.plan["chains"] for step in chain["instructions"]]
+        return [step["instr_args"] for step in steps if step["instr_args_type"] == kind]
+
+    def delegates(self) -> list[int]:
+        """Number of the delegate of each call."""
+        return [call["delegate_index"] for call in self.calls("DelegateCall")]
+
+    def backends(self) -> tuple[str, ...]:
+        """Backend of the delegate of each call."""
+        return tuple(self.plan["delegates"][number]["id"] for number in self.delegates())
+
+    def payload(self, number: int) -> bytes:
+        """What the backend wrote of delegate `number`; ValueError where it is not all there."""
+        place = self.plan["delegates"][number]["processed"]
+        if place["location"] == "INLINE":
+            return bytes(self.tables["backend_delegate_data"][place["index"]]["data"])
+        segment = self.tables["segments"][place["index"]]
+        start = self.base + segment["offset"]
+        if start + segment["size"] > len(self.data):
+            raise ValueError(f"segment {place['index']} ends outside the file")
+        return self.data[start : start + segment["size"]]
+
+
 def read_program(path: str | Path) -> Program:
     """What `forward` of the .pte file at `path` holds; RequestError where it is missing, no .pte, cut short or damaged.
 
     Operators are XNNPACK's nodes over all delegates, as "XNNSoftmax"; those outside read "aten::cumsum.out". Weights
-    have XNNPACK's types and layout: (out, in), (out, height, width, in), depthwise (1, height, width, channels). A
-    delegate that is not XNNPACK's counts among `bytes_by_kind` as "<backend> payload", and in no type.
+    have XNNPACK's types and layout: (out, in), (out, height, width, in), depthwise (1, height, width, channels). Of a
+    Core ML delegate, all that is what `converters.coreml.program` says of its package. A delegate that is neither's
+    counts among `bytes_by_kind` as "<backend> payload", and in no type.
     """
+    forward = read_forward(path)
+    with one_line(path):
+        return _read(forward, path)
+
+
+def read_forward(path: str | Path) -> Forward:
+    """The tables of the .pte file at `path`; RequestError as `read_program`."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -69,50 +122,48 @@ def read_program(path: str | Path) -> Program:
     expected = max(40, program_end, base + segment_bytes)
     if len(data) < expected:
         raise RequestError(f"{path} is cut short: {len(data)} of {expected} bytes; copy or convert it again")
+    with one_line(path):
+        tables = _tables("exir/_serialize/program.fbs", data[:program_end])
+        plans = {plan["name"]: plan for plan in tables["execution_plan"]}
+        if "forward" not in plans:
+            raise ValueError("it has no method 'forward'")
+        return Forward(data, base, tables, plans["forward"])
+
+
+@contextmanager
+def one_line(path: str | Path) -> Iterator[None]:
+    """Turns what tables that are not sound raise, where they are looked into, into a RequestError."""
     try:
-        return _read(data, program_end, base)
+        yield
     except (ValueError, LookupError, TypeError, AttributeError, struct.error, subprocess.SubprocessError) as error:
         detail = " ".join((str(error) if isinstance(error, ValueError) else repr(error)).split())[:120]
         raise RequestError(f"{path} is damaged, or of another release of ExecuTorch ({detail})") from error
 
 
-def _read(data: bytes, program_end: int, base: int) -> Program:
-    """`read_program` once the file is known to be whole; any of the errors caught there where it is not sound."""
-    program = _tables("exir/_serialize/program.fbs", data[:program_end])
-    plans = {plan["name"]: plan for plan in program["execution_plan"]}
-    if "forward" not in plans:
-        raise ValueError("it has no method 'forward'")
-    plan = plans["forward"]
-    calls = [step for chain in plan["chains"] for step in chain["instructions"]]
-    kernels = [plan["operators"][call["instr_args"]["op_index"]] for call in calls if _is(call, "KernelCall")]
-    delegates = [call["instr_args"]["delegate_index"] for call in calls if _is(call, "DelegateCall")]
+def _read(forward: Forward, path: str | Path) -> Program:
+    """`read_program` once the file is known to be whole; any of the errors of `one_line` where it is not sound."""
+    program, plan = forward.tables, forward.plan
+    kernels = [plan["operators"][call["op_index"]] for call in forward.calls("KernelCall")]
 
     constants: dict[str, tuple[str, str, int]] = {}  # by where each lies, so that what is shared counts once
 
     def enter(place: str, kind: str, dtype: str, size: int) -> None:
         constants.setdefault(place, (kind, dtype, size))
 
-    def segment(index: int) -> bytes:
-        start = base + program["segments"][index]["offset"]
-        size = program["segments"][index]["size"]
-        if start + size > len(data):
-            raise ValueError(f"segment {index} ends outside the file")
-        return data[start : start + size]
-
     named = {item["key"]: program["segments"][item["segment_index"]]["size"] for item in program.get("named_data", [])}
     operators: Counter[str] = Counter()
     layers: list[Layer] = []
-    for number in delegates:
-        delegate = plan["delegates"][number]
-        place = delegate["processed"]
-        inline = place["location"] == "INLINE"
-        payload = bytes(program["backend_delegate_data"][place["index"]]["data"]) if inline else segment(place["index"])
-        if delegate["id"] == "XnnpackBackend":
+    packages: list[Program] = []
+    for number, backend in zip(forward.delegates(), forward.backends(), strict=True):
+        payload = forward.payload(number)
+        if backend == "XnnpackBackend":
             graph = _xnnpack_graph(payload, named)
             operators.update(node["xnode_union_type"] for node in graph["xnodes"])
             layers += _layers(graph, number, enter)
+        elif backend == coreml_package.BACKEND:
+            packages.append(_package(payload, path))
         else:
-            enter(f"payload {number}", f"{delegate['id']} payload", "", len(payload))
+            enter(f"payload {number}", f"{backend} payload", "", len(payload))
 
     tensors = [value["val"] for value in plan["values"] if value["val_type"] == "Tensor"]
     for tensor in tensors:  # a parameter that is added or multiplied stays outside: the delegate gets it as an input
@@ -126,9 +177,14 @@ def _read(data: bytes, program_end: int, base: int) -> Program:
         by_kind[kind] += size
         if dtype:
             by_dtype[dtype] += size
+    for package in packages:
+        operators.update(package.operators)
+        layers += package.layers
+        by_kind.update(package.bytes_by_kind)
+        by_dtype.update(package.bytes_by_dtype)
     return Program(
-        file_bytes=len(data),
-        delegates=tuple(plan["delegates"][number]["id"] for number in delegates),
+        file_bytes=len(forward.data),
+        delegates=forward.backends(),
         undelegated=by_frequency(Counter(f"{kernel['name']}.{kernel['overload']}".rstrip(".") for kernel in kernels)),
         inputs=tuple(_tensor_type(plan["values"][index]) for index in plan["inputs"]),
         outputs=tuple(_tensor_type(plan["values"][index]) for index in plan["outputs"]),
@@ -137,7 +193,17 @@ def _read(data: bytes, program_end: int, base: int) -> Program:
         layers=tuple(layers),
         bytes_by_kind=by_frequency(by_kind),
         bytes_by_dtype=by_frequency(by_dtype),
+        opset=next((package.opset for package in packages), None),
+        largest_rank=max((package.largest_rank or 0 for package in packages), default=None),
     )
+
+
+def _package(payload: bytes, path: str | Path) -> Program:
+    """What the package of a Core ML delegate holds; RequestError where it is damaged."""
+    from converters.coreml import program  # torch and coremltools, which a program on XNNPACK does not need
+
+    with coreml_package.unpacked(payload, path) as package:
+        return program.read_program(package)
 
 
 def _layers(graph: Table, number: int, enter: Enter) -> list[Layer]:
@@ -215,10 +281,6 @@ def _tables(schema: str, binary: bytes) -> Table:
     if not isinstance(tables, dict):
         raise ValueError("flatc wrote no table")
     return tables
-
-
-def _is(call: Table, kind: str) -> bool:
-    return bool(call["instr_args_type"] == kind)
 
 
 def _dtype(value: Table) -> str:

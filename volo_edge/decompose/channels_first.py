@@ -83,15 +83,12 @@ class OutlookAttention(nn.Module):
         return F.avg_pool2d(x, stride, stride) * self.pool_factor
 
 
-class Downsample(nn.Module):
-    """2x2 convolution with stride 2: (B, C, H, W) to (B, C', 1, (H // 2) (W // 2))."""
-
-    def __init__(self, downsample: reference.Downsample, grid: tuple[int, int]) -> None:
-        super().__init__()
-        self.proj = downsample.proj
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(x).flatten(2).unsqueeze(2)
+def patches(x: Tensor, grid: tuple[int, int], side: int) -> Tensor:
+    """(B, C * side * side, rows, columns) of x (B, C, height, width)."""
+    height, width = (length // side * side for length in grid)
+    if (height, width) != grid:
+        x = x[:, :, :height, :width]
+    return F.pixel_unshuffle(x, side)
 
 
 def embedding(x: Tensor) -> Tensor:
@@ -119,13 +116,15 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
 
 CHANNELS_FIRST = Layout(
     name="channels-first",
-    tokens=lambda x: x,
+    image=lambda x: x,
+    patches=patches,
+    patch_axes=(0, 1, 2, 3),
     projection=projection,
     norm=Norm,
     outlook=OutlookAttention,
     attend=attend,
     token_axis=3,
-    downsample=Downsample,
+    tokens=lambda x: x.flatten(2).unsqueeze(2),
     embedding=embedding,
     logits=logits,
 )

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from volo_edge import model as reference
-from volo_edge.decompose.rewrites import split_linear
+from volo_edge.decompose.rewrites import as_linear, split_linear
 from volo_edge.decompose.windows import Window
 
 
@@ -25,27 +25,59 @@ class Layout:
 
     Args:
         name: what the layout is called.
-        tokens: image features (B, C, H, W) as the tokens of the outlooker stage.
+        image: image features (B, C, H, W), arranged.
+        patches: an arranged image, or outlooker tokens, on a grid (height, width), and a patch's side in pixels, to one
+            position a patch whose channels are all of its pixels'; what is left over at the ends is dropped.
+        patch_axes: the axes of a convolution's weight (C', C, rows, columns) in the order of `patches`' channels.
         projection: a linear over the channels.
         norm: layer norm without affine part, of (width, eps, whether its input has zero mean over the channels).
         outlook: outlook attention over a grid.
         attend: softmax(q k) v of projected queries, keys and values, with a number of heads; the query is scaled.
         token_axis: along which tokens are joined.
-        downsample: outlooker tokens on a grid (height, width) to transformer tokens.
+        tokens: what a projection of patches gives as transformer tokens.
         embedding: an embedding (1, ..., C) arranged as tokens.
         logits: class token scores, and token scores or None, to logits (B, num_classes).
     """
 
     name: str
-    tokens: Callable[[Tensor], Tensor]
+    image: Callable[[Tensor], Tensor]
+    patches: Callable[[Tensor, tuple[int, int], int], Tensor]
+    patch_axes: tuple[int, int, int, int]
     projection: Callable[[nn.Linear], nn.Module]
     norm: Callable[[int, float, bool], nn.Module]
     outlook: Callable[[reference.OutlookAttention, Window], nn.Module]
     attend: Callable[[Tensor, Tensor, Tensor, int], Tensor]
     token_axis: int
-    downsample: Callable[[reference.Downsample, tuple[int, int]], nn.Module]
+    tokens: Callable[[Tensor], Tensor]
     embedding: Callable[[Tensor], Tensor]
     logits: Callable[[Tensor, Tensor | None], Tensor]
+
+
+class PatchProjection(nn.Module):
+    """A convolution whose patches do not overlap, as a projection of each patch.
+
+    So it is quantized as every other projection is, and no kernel's stride is more than 2.
+    """
+
+    def __init__(self, conv: nn.Conv2d, layout: Layout, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.layout, self.grid, self.side = layout, grid, conv.stride[0]
+        self.proj = layout.projection(as_linear(conv.weight.data.permute(layout.patch_axes).flatten(1), conv.bias))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(self.layout.patches(x, self.grid, self.side))
+
+
+class PatchEmbed(PatchProjection):
+    """Images (B, 3, H, W) to the tokens of the outlooker stage: the stem's convolutions, then one token a patch."""
+
+    def __init__(self, embed: reference.PatchEmbed, layout: Layout, grid: tuple[int, int]) -> None:
+        side = embed.proj.stride[0]
+        super().__init__(embed.proj, layout, (grid[0] * side, grid[1] * side))
+        self.conv = embed.conv
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward(self.layout.image(self.conv(images)))
 
 
 class Attention(nn.Module):
@@ -124,13 +156,13 @@ class EdgeVOLO(nn.Module):
         window = Window(*a.grid, a.outlook_kernel, a.outlook_padding, a.outlook_stride)
         outlookers, downsample, *stages = folded.network
 
-        self.patch_embed = folded.patch_embed
+        self.patch_embed = PatchEmbed(folded.patch_embed, layout, a.grid)
         self.network = nn.ModuleList(
             [
                 nn.Sequential(
                     *(Block(block, layout.outlook(block.attn, window), layout, centred=False) for block in outlookers)
                 ),
-                layout.downsample(downsample, a.grid),
+                PatchProjection(downsample.proj, layout, a.grid),
             ]
         )
         for stage in stages:
@@ -150,8 +182,8 @@ class EdgeVOLO(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         outlookers, downsample, *stages = self.network
-        x = outlookers(self.layout.tokens(self.patch_embed(images)))
-        x = downsample(x) + self.pos_embed
+        x = outlookers(self.patch_embed(images))
+        x = self.layout.tokens(downsample(x)) + self.pos_embed
         for stage in stages:
             x = stage(x)
         # The class blocks and the auxiliary head each normalize the same tokens: with the affine parts folded into

@@ -37,6 +37,12 @@ def blocks(model: VOLO) -> Iterator[Block]:
     yield from model.post_network
 
 
+def norm_readers(attn: nn.Module) -> list[nn.Linear]:
+    """What reads the norm in front of an attention."""
+    names = {OutlookAttention: ("v", "attn"), Attention: ("qkv",), ClassAttention: ("q", "kv")}[type(attn)]
+    return [getattr(attn, name) for name in names]
+
+
 def fold_batch_norm(model: VOLO) -> None:
     """Each stem convolution takes its batch norm in: W' = W g / sqrt(var + eps), b' = beta - mean g / sqrt(...)."""
     conv = model.patch_embed.conv
@@ -60,7 +66,7 @@ def fold_normalization(model: VOLO, mean: Sequence[float], std: Sequence[float])
     embed = model.patch_embed
     first = next((layer for layer in embed.conv if isinstance(layer, nn.Conv2d)), embed.proj)
     deviation = 255 * torch.tensor(std, dtype=torch.float64)
-    _assign(first, first.weight.double() / deviation.reshape(1, -1, 1, 1))
+    assign(first, first.weight.double() / deviation.reshape(1, -1, 1, 1))
     pixel_mean = SubtractMean((255 * torch.tensor(mean, dtype=torch.float64)).to(first.weight.dtype))
     embed.conv = nn.Sequential(OrderedDict([("pixel_mean", pixel_mean), *embed.conv.named_children()]))
 
@@ -71,13 +77,7 @@ def fold_layer_norm_affine(model: VOLO) -> None:
     Outlook attention reads its norm twice, once pooled; a mean over tokens commutes with an affine map of channels.
     """
     for block in blocks(model):
-        attn = block.attn
-        readers = {
-            OutlookAttention: ("v", "attn"),
-            Attention: ("qkv",),
-            ClassAttention: ("q", "kv"),
-        }[type(attn)]
-        block.norm1 = _absorb_affine(block.norm1, [getattr(attn, name) for name in readers])
+        block.norm1 = _absorb_affine(block.norm1, norm_readers(block.attn))
         block.norm2 = _absorb_affine(block.norm2, [block.mlp.fc1])
     model.norm = _absorb_affine(model.norm, [model.head, *([model.aux_head] if model.aux_head else [])])
 
@@ -91,15 +91,15 @@ def fold_attention_scale(model: VOLO) -> None:
         rows = linear.in_features if isinstance(attn, Attention) else linear.out_features  # of qkv, the query's only
         factor = torch.ones(linear.out_features, 1, dtype=torch.float64)
         factor[:rows] = attn.scale
-        _assign(linear, linear.weight.double() * factor, _bias(linear) * factor[:, 0])
+        assign(linear, linear.weight.double() * factor, bias_of(linear) * factor[:, 0])
         attn.scale = 1.0
 
 
 def fold_aux_scale(model: VOLO) -> None:
     """The auxiliary head's weight of 0.5 goes into its parameters: a positive factor passes through a maximum."""
     if model.aux_head is not None:
-        _assign(
-            model.aux_head, model.aux_head.weight.double() * model.aux_scale, _bias(model.aux_head) * model.aux_scale
+        assign(
+            model.aux_head, model.aux_head.weight.double() * model.aux_scale, bias_of(model.aux_head) * model.aux_scale
         )
     model.aux_scale = 1.0
 
@@ -111,11 +111,11 @@ def centre_residual(model: VOLO) -> None:
     division by the root mean square. Not in the outlooker stage, whose tokens the downsampling convolution reads whole.
     """
     downsample = model.network[1].proj
-    _assign(downsample, *_centred(downsample.weight.double(), downsample.bias.double()))
+    assign(downsample, *_centred(downsample.weight.double(), downsample.bias.double()))
     for block in blocks(model):
         if not isinstance(block.attn, OutlookAttention):
             for linear in (block.attn.proj, block.mlp.fc2):
-                _assign(linear, *_centred(linear.weight.double(), linear.bias.double()))
+                assign(linear, *_centred(linear.weight.double(), linear.bias.double()))
     for parameter in (model.pos_embed, model.cls_token):
         parameter.data = parameter.data - parameter.data.double().mean(-1, keepdim=True).to(parameter.dtype)
 
@@ -123,22 +123,23 @@ def centre_residual(model: VOLO) -> None:
 def split_linear(linear: nn.Linear, parts: int) -> list[nn.Linear]:
     """A linear as `parts` linears, one for each equal share of its outputs; the parts are views of its parameters."""
     biases = [None] * parts if linear.bias is None else linear.bias.data.chunk(parts)
-    return [_linear(weight, bias) for weight, bias in zip(linear.weight.data.chunk(parts), biases, strict=True)]
+    return [as_linear(weight, bias) for weight, bias in zip(linear.weight.data.chunk(parts), biases, strict=True)]
 
 
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta", dtype=weight.dtype)
-    linear.weight = nn.Parameter(weight, requires_grad=False)
+def as_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A linear of these parameters, not copied."""
+    result = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta", dtype=weight.dtype)
+    result.weight = nn.Parameter(weight, requires_grad=False)
     if bias is not None:
-        linear.bias = nn.Parameter(bias, requires_grad=False)
-    return linear
+        result.bias = nn.Parameter(bias, requires_grad=False)
+    return result
 
 
 def _absorb_affine(norm: nn.LayerNorm, readers: Sequence[nn.Linear]) -> nn.LayerNorm:
     gain, shift = norm.weight.double(), norm.bias.double()
     for linear in readers:
         weight = linear.weight.double()
-        _assign(linear, weight * gain, _bias(linear) + weight @ shift)
+        assign(linear, weight * gain, bias_of(linear) + weight @ shift)
     return nn.LayerNorm(norm.normalized_shape, norm.eps, elementwise_affine=False)
 
 
@@ -146,11 +147,12 @@ def _centred(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     return weight - weight.mean(0, keepdim=True), bias - bias.mean()
 
 
-def _bias(layer: nn.Linear) -> Tensor:
-    return torch.zeros(layer.out_features, dtype=torch.float64) if layer.bias is None else layer.bias.double()
+def bias_of(layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """A layer's bias, float64 (outputs,): zeros where it has none."""
+    return layer.weight.new_zeros(len(layer.weight), dtype=torch.float64) if layer.bias is None else layer.bias.double()
 
 
-def _assign(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor | None = None) -> None:
+def assign(layer: nn.Linear | nn.Conv2d, weight: Tensor, bias: Tensor | None = None) -> None:
     """Set a layer's parameters, rounded to its type; a bias that is zero throughout is not made."""
     dtype = layer.weight.dtype
     layer.weight = nn.Parameter(weight.to(dtype), requires_grad=False)

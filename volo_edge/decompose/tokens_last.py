@@ -16,13 +16,14 @@ from volo_edge.decompose.edge import Layout
 from volo_edge.decompose.windows import Window, fold_slices, own_tokens, unfold_slices
 
 
-def mean_linear(width: int, bias: float | None) -> nn.Linear:
+class Mean(nn.Linear):
     """The mean over `width` channels, plus `bias`, as a linear of one output."""
-    linear = nn.Linear(width, 1, bias=bias is not None, dtype=torch.float64)
-    nn.init.constant_(linear.weight, 1 / width)
-    if bias is not None:
-        nn.init.constant_(linear.bias, bias)
-    return linear
+
+    def __init__(self, width: int, bias: float | None) -> None:
+        super().__init__(width, 1, bias=bias is not None, dtype=torch.float64)
+        nn.init.constant_(self.weight, 1 / width)
+        if bias is not None:
+            nn.init.constant_(self.bias, bias)
 
 
 class Norm(nn.Module):
@@ -30,8 +31,8 @@ class Norm(nn.Module):
 
     def __init__(self, width: int, eps: float, centred: bool) -> None:
         super().__init__()
-        self.mean = None if centred else mean_linear(width, None)
-        self.mean_square = mean_linear(width, eps)
+        self.mean = None if centred else Mean(width, None)
+        self.mean_square = Mean(width, eps)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.mean is not None:
@@ -83,23 +84,16 @@ class OutlookAttention(nn.Module):
         return total.reshape(batch, rows * columns, dim) * self.pool_factor
 
 
-class Downsample(nn.Module):
-    """2x2 convolution with stride 2 over a grid of tokens: (B, H W, C) to (B, (H // 2) (W // 2), C')."""
-
-    def __init__(self, downsample: reference.Downsample, grid: tuple[int, int]) -> None:
-        super().__init__()
-        self.grid = grid
-        self.proj = downsample.proj
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, _, dim = x.shape
-        return image_tokens(self.proj(x.reshape(batch, *self.grid, dim).permute(0, 3, 1, 2)))
-
-
-def image_tokens(x: Tensor) -> Tensor:
-    """(B, H W, C) of (B, C, H, W)."""
-    batch, channels, height, width = x.shape
-    return x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+def patches(x: Tensor, grid: tuple[int, int], side: int) -> Tensor:
+    """(B, patches, side * side * C) of pixels on a grid of (height, width), (B, height, width, C) or (B, tokens, C)."""
+    batch, dim = x.shape[0], x.shape[-1]
+    height, width = grid
+    rows, columns = height // side, width // side
+    x = x.reshape(batch, height, width, dim)
+    if height % side or width % side:
+        x = x[:, : rows * side, : columns * side]
+    x = x.reshape(batch, rows, side, columns, side * dim).permute(0, 1, 3, 2, 4)
+    return x.reshape(batch, rows * columns, side * side * dim)
 
 
 def embedding(x: Tensor) -> Tensor:
@@ -139,13 +133,15 @@ def _sum(parts: list[Tensor]) -> Tensor:
 
 TOKENS_LAST = Layout(
     name="tokens-last",
-    tokens=image_tokens,
+    image=lambda x: x.permute(0, 2, 3, 1),
+    patches=patches,
+    patch_axes=(0, 2, 3, 1),
     projection=lambda linear: linear,
     norm=Norm,
     outlook=OutlookAttention,
     attend=attend,
     token_axis=1,
-    downsample=Downsample,
+    tokens=lambda x: x,
     embedding=embedding,
     logits=logits,
 )

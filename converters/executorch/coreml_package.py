@@ -1,0 +1,67 @@
+"""The Core ML package inside a Core ML delegate of an ExecuTorch program, unpacked where coremltools can read it.
+
+Layout, from executorch 1.4.1, `backends/apple/coreml/runtime/inmemoryfs`: the files' bytes one after another, then
+their index, a JSON object written backwards so that it can be read from the end. Of its nodes each folder (kind 1)
+comes after all that is in it, the root last. executorch's own reader of it ends the process on a damaged index, and
+writes wherever the names in it say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from volo_edge.errors import RequestError
+
+BACKEND = "CoreMLBackend"
+_PACKAGE = "model.mlpackage"
+_INDEX_BYTES = 1 << 20  # of a model in one package: a dozen files, some 1,200 bytes
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{,199}")  # no "..", no "/"
+
+
+@contextmanager
+def unpacked(payload: bytes, path: str | Path) -> Iterator[Path]:
+    """The .mlpackage folder of a delegate's `payload`, there until the end of the `with`.
+
+    A RequestError from within, about the package, says the program's `path` in its stead; one is raised where the
+    payload is damaged or holds something else.
+    """
+    with TemporaryDirectory() as folder:
+        package = Path(folder, _PACKAGE)
+        try:
+            _unpack(payload, Path(folder))
+            if not package.is_dir():
+                raise ValueError(f"it holds no {_PACKAGE}")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            detail = " ".join((str(error) if isinstance(error, ValueError) else repr(error)).split())[:120]
+            raise RequestError(f"the Core ML delegate of {path} is damaged ({detail}): convert it again") from error
+        try:
+            yield package
+        except RequestError as error:
+            raise type(error)(str(error).replace(str(package), f"the Core ML package in {path}")) from error
+
+
+def _unpack(payload: bytes, folder: Path) -> None:
+    """Write what the root holds into `folder`; ValueError, LookupError, TypeError or AttributeError where damaged."""
+    backwards = payload[: -_INDEX_BYTES - 1 : -1].decode("utf-8", "replace")
+    nodes = json.JSONDecoder().raw_decode(backwards)[0]["nodes"]
+    places = {len(nodes) - 1: folder}
+    for index in range(len(nodes) - 1, -1, -1):
+        if index not in places:
+            raise ValueError(f"entry {index} of its index is in no folder")
+        node, place = nodes[index], places[index]
+        if node["kind"] == 1 or place is folder:
+            place.mkdir(exist_ok=True)
+            for name, child in node["children"].items():
+                if not _NAME.fullmatch(name) or not 0 <= child < index:
+                    raise ValueError(f"its index names {name!r} as entry {child} of {len(nodes)}")
+                places[child] = place / name
+        else:
+            start, size = node["dataRegion"]["offset"], node["dataRegion"]["size"]
+            if not 0 <= start <= start + size <= len(payload):
+                raise ValueError(f"{place.name} ends outside it")
+            place.write_bytes(payload[start : start + size])

@@ -1,0 +1,456 @@
+"""The measurement: each layer quantized alone, and each left out alone, against the float edge model.
+
+All numbers are of the torch graph that would be lowered, not of a file. They are written down as they come, next to
+where the result will be, so that a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import calibration
+from calibration.images import ImageList, balanced_subset, find_images, list_hash, stream
+from converters.targets import Choice
+from volo_edge import __version__, checkpoint, files, interrupts
+from volo_edge.checkpoint import LoadedModel
+from volo_edge.console import Steps
+from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
+from volo_edge.errors import RequestError
+from volo_edge.preprocess import Preprocessing
+from volo_edge.quantize.layers import STEM, precisions, quantizable
+from volo_edge.quantize.statistics import gather
+from volo_edge.quantize.transforms import ROBUST
+from volo_edge.sensitivity.request import REPORT, Request, check
+from volo_edge.sensitivity.rounding import Switched, find_ranges, switch_all, switched
+from volo_edge.validate import metrics
+from volo_edge.validate.metrics import Logits
+
+PLOT = "sensitivity.svg"
+MEASURED_ON = "the torch graph that would be lowered, in single precision; not a file"
+_PIXELS_TOGETHER = 2**18  # in a batch
+_KEPT_BYTES = 2**30  # of features between two blocks, of all photographs, float and quantized
+
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How far a model's logits are from the float edge model's.
+
+    Args:
+        snr_db: signal to noise ratio in decibels; None where they are the same.
+        disagreement: points (0..100) of the photographs that are put in another class than the float model's.
+        top1_drop: points of top-1 accuracy lost, negative where some were gained; None without classes.
+    """
+
+    snr_db: float | None
+    disagreement: float
+    top1_drop: float | None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What quantizing one layer costs.
+
+    Args:
+        name: as in the checkpoint.
+        kind: stem, patch, v, q, k, attn, proj, fc1, fc2 or head.
+        parameters: how many weights it has, without biases.
+        weights, activations: its precision, see `volo_edge.quantize.schemes`.
+        only: with nothing but this layer quantized.
+        without: with everything but this layer quantized.
+        gain_db: by how much the SNR of everything quantized rises when this layer is left out; None if to no noise.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    weights: str
+    activations: str
+    only: Measured
+    without: Measured
+    gain_db: float | None
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The report, field for field.
+
+    Args:
+        request: all that determines the numbers: weights, scheme, photographs, versions.
+        measured_on: what was measured, in words.
+        photographs: how many.
+        float_top1: points (0..100) of top-1 accuracy of the float model; None where no class of theirs is known.
+        quantized: with all layers quantized.
+        layers: those that the scheme quantizes, in the network's order.
+    """
+
+    request: dict[str, Any]
+    measured_on: str
+    photographs: int
+    float_top1: float | None
+    quantized: Measured
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A measurement about to be made.
+
+    Args:
+        wanted, choice, loaded, preprocessing: what is asked for, and of which model.
+        data, fit: photographs to measure on, and to calibrate on.
+        output, state: the folder to write, and the file beside it that keeps what was measured.
+        key: `Sensitivity.request`.
+        known: measurements of an earlier run of the same request that was stopped, by layer.
+        discarded: whether there were some of another request.
+    """
+
+    wanted: Request
+    choice: Choice
+    loaded: LoadedModel
+    preprocessing: Preprocessing
+    data: ImageList
+    fit: ImageList
+    output: Path
+    state: Path
+    key: dict[str, Any]
+    known: dict[str, Layer]
+    discarded: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a measurement wrote.
+
+    Args:
+        folder: where.
+        sensitivity: the report.
+        skipped: names of files among the photographs that are no images.
+        resumed: how many layers had been measured by an earlier run.
+        seconds: how long this run took.
+    """
+
+    folder: Path
+    sensitivity: Sensitivity
+    skipped: tuple[str, ...]
+    resumed: int
+    seconds: float
+
+
+def prepare(wanted: Request, steps: Steps) -> Work:
+    """Read the weights, list the photographs, and look for what an earlier run has measured."""
+    choice = check(wanted)
+    fit = find_images(wanted.calibration or calibration.DEMO_CALIBRATION)
+    data = find_images(wanted.data or calibration.DEMO_VALIDATION)
+    with steps.step("reading weights"):
+        loaded = checkpoint.load(wanted.weights, wanted.model, wanted.image_size)
+    architecture = loaded.model.architecture
+    preprocessing = Preprocessing.from_crop(architecture.image_size, loaded.variant.crop_pct)
+    fit = balanced_subset(fit, wanted.calibration_size, seed=0)
+    data = balanced_subset(data, wanted.limit, seed=0)
+    key = {
+        "model": loaded.variant.name,
+        "weights_sha256": loaded.weights_sha256,
+        "image_size": list(architecture.image_size),
+        "target": choice.target.name,
+        "backend": choice.backend,
+        "scheme": json.loads(json.dumps(asdict(choice.scheme))),
+        "data": list_hash(data),
+        "classes": list(data.classes),
+        "calibration": list_hash(fit) if choice.scheme.calibrates else None,
+        "versions": {"volo_edge": __version__, **{name: version(name) for name in ("torch", "torchao")}},
+    }
+    name = "-".join(dict.fromkeys((loaded.variant.name, choice.target.name, choice.backend, choice.scheme.name)))
+    output = wanted.output or Path(f"{name.replace('-xnnpack', '')}-sensitivity")
+    files.check_replaceable(output, REPORT, wanted.force)
+    state = output.parent / f".{output.name}.measured.json"
+    known = _read_state(state, key)
+    return Work(
+        wanted=wanted,
+        choice=choice,
+        loaded=loaded,
+        preprocessing=preprocessing,
+        data=data,
+        fit=fit,
+        output=output,
+        state=state,
+        key=key,
+        known={layer.name: layer for layer in known or ()},
+        discarded=known is None,
+    )
+
+
+def measure(work: Work, steps: Steps) -> Result:
+    """Measure every layer and write the report and its plot.
+
+    Raises:
+        RequestError: a photograph or the folder to write is bad.
+        KeyboardInterrupt: with a sentence on how to go on.
+    """
+    start = time.monotonic()
+    scheme, layout = work.choice.scheme, LAYOUTS[work.choice.backend]
+    skipped: dict[str, None] = dict.fromkeys(work.data.skipped)
+    with steps.step("reading photographs", len(work.data)) as advance:
+        photographs, labels = _photographs(work, skipped, advance)
+    with steps.step("decomposing"):
+        edge = decompose(work.loaded.model, work.preprocessing, layout, ROBUST, consume=True)
+    which = precisions(edge, scheme)
+
+    def batches() -> Iterator[Tensor]:
+        together = _together(work.preprocessing)
+        for batch in stream(work.fit, work.preprocessing, together, on_skip=lambda name, _: skipped.setdefault(name)):
+            yield torch.from_numpy(batch.inputs)
+
+    inputs = {}
+    if fitted := [name for name, precision in which.items() if precision.weights.compensated]:
+        with steps.step("calibrating", len(work.fit)) as advance:
+            inputs = gather(edge, fitted, batches(), True, advance)
+    with steps.step("quantizing weights", len(which)) as advance:
+        layers = switched(edge, which, inputs, advance)
+    with steps.step("finding ranges", len(work.fit)) as advance:
+        find_ranges(edge, layers, work.choice.backend == "coreml", batches(), advance)
+
+    found = dict(work.known)
+    try:
+        with steps.step("measuring layers", 2 + 2 * len(layers)) as advance:
+            network = _Network(edge, layers, photographs)
+            reference = network.logits()
+            advance()
+            with network.quantized():
+                everything = _compare(network.logits(), reference, labels)
+            advance()
+            for name, layer in layers.items():
+                if name not in found:
+                    found[name] = _measure(name, layer, network, reference, labels, everything, advance)
+                    _write_state(work, found)
+                else:
+                    advance(2)
+    except KeyboardInterrupt:
+        done = f"{len(found)} of {len(layers)} layers are measured"
+        raise KeyboardInterrupt(f"interrupted; {done}: the same command goes on from there") from None
+    sensitivity = Sensitivity(
+        request=work.key,
+        measured_on=MEASURED_ON,
+        photographs=len(reference),
+        float_top1=None if labels is None else _top1(reference, labels),
+        quantized=everything,
+        layers=tuple(found[name] for name in layers),
+    )
+    with steps.step("writing"):
+        write(work, sensitivity)
+    return Result(work.output, sensitivity, tuple(skipped), len(work.known), time.monotonic() - start)
+
+
+def write(work: Work, sensitivity: Sensitivity) -> None:
+    """The report and its plot, whole or not at all; what was kept for another run goes."""
+    from volo_edge.sensitivity.plot import draw
+
+    with files.new_folder(work.output, REPORT, work.wanted.force) as folder:
+        text = json.dumps(asdict(sensitivity), indent=2, ensure_ascii=False)
+        files.write_text(folder.working / REPORT, f"{text}\n")
+        draw(sensitivity, folder.working / PLOT)
+    work.state.unlink(missing_ok=True)
+
+
+def kind(name: str) -> str:
+    """What a layer is for, from its name."""
+    if name.startswith(STEM):
+        return "stem"
+    above, _, last = name.rpartition(".")
+    if last == "proj" and not above.endswith("attn"):
+        return "patch"
+    return "head" if last == "aux_head" else last
+
+
+def _measure(
+    name: str,
+    layer: Switched,
+    network: _Network,
+    reference: Logits,
+    labels: Labels | None,
+    everything: Measured,
+    advance: Any,
+) -> Layer:
+    """Both measurements of one layer."""
+    with network.changed(name):
+        only = _compare(network.logits(), reference, labels)
+    advance()
+    with network.quantized(), network.changed(name):
+        without = _compare(network.logits(), reference, labels)
+    advance()
+    gain = None
+    if without.snr_db is not None and everything.snr_db is not None:
+        gain = without.snr_db - everything.snr_db
+    precision = layer.precision
+    parameters, weights = layer.weights[0].numel(), str(precision.weights)
+    return Layer(name, kind(name), parameters, weights, precision.activations, only, without, gain)
+
+
+class _Reached(Exception):
+    """The features that were wanted are made."""
+
+
+class _Network:
+    """The edge model over all photographs. Blocks in front of a changed layer are not computed again.
+
+    Of the float and of the quantized model the features in front of one block are kept, of all photographs, and moved
+    forward from layer to layer.
+    """
+
+    def __init__(self, edge: EdgeVOLO, layers: dict[str, Switched], photographs: list[Tensor]) -> None:
+        self._edge, self._layers, self._photographs = edge, layers, photographs
+        parts: list[nn.Module] = [edge.patch_embed]
+        for part in edge.network:
+            parts += list(part) if isinstance(part, nn.Sequential) else [part]
+        self._blocks = parts
+        owner = {id(module): index for index, block in enumerate(parts) for module in block.modules()}
+        modules = quantizable(edge)
+        self._block_of = {name: owner.get(id(modules[name]), len(parts) - 1) for name in layers}
+        a = edge.architecture
+        count = sum(len(batch) for batch in photographs)
+        self._keeps = 2 * 4 * count * a.grid[0] * a.grid[1] * a.embed_dims[0] <= _KEPT_BYTES
+        self._kept: dict[bool, tuple[int, list[Tensor]]] = {}
+        self._everything = False
+        self._first = 0
+
+    @property
+    def _given(self) -> list[Tensor]:
+        return self._kept[self._everything][1] if self._first else self._photographs
+
+    @contextmanager
+    def quantized(self) -> Iterator[None]:
+        """Within it, all layers are quantized."""
+        self._everything = True
+        switch_all(self._layers.values(), True)
+        try:
+            yield
+        finally:
+            self._everything = False
+            switch_all(self._layers.values(), False)
+
+    @contextmanager
+    def changed(self, name: str) -> Iterator[None]:
+        """Within it, the layer called `name` is float where the others are quantized, or the other way round."""
+        if self._keeps:
+            self._move(self._block_of[name])
+        self._layers[name].switch(not self._everything)
+        try:
+            yield
+        finally:
+            self._layers[name].switch(self._everything)
+            self._first = 0
+
+    def logits(self) -> Logits:
+        """(N, classes) of all photographs."""
+        return np.asarray(torch.cat([self._run(given) for given in self._given]))
+
+    def _move(self, block: int) -> None:
+        """Make `block` the first that is computed, from kept features."""
+        at = self._kept[self._everything][0] if self._everything in self._kept else 0
+        self._first = at if at <= block else 0
+        if self._first < block:
+            features = [self._run(given, block) for given in self._given]
+            self._kept[self._everything] = (block, features)
+        self._first = block
+
+    def _run(self, given: Tensor, until: int | None = None) -> Tensor:
+        """Logits of pixels, or of the features in front of block `self._first`; with `until`, the features there."""
+        made: list[Tensor] = []
+
+        def stop(block: nn.Module, arguments: Any, features: Tensor) -> None:
+            made.append(features)
+            raise _Reached
+
+        passed: Any
+        for index in range(self._first):
+            # only the last one's answer is used; the others' need the number of axes to pass between stages
+            passed = given if index == self._first - 1 else torch.zeros(1, 1, 1, 1)
+            self._blocks[index].forward = lambda *_, passed=passed: passed
+        handle = self._blocks[until - 1].register_forward_hook(stop) if until else None
+        pixels = torch.zeros(len(given), 1, 1, 1) if self._first else given.float()
+        try:
+            with torch.inference_mode():
+                answer: Tensor = self._edge(pixels)
+        except _Reached:
+            answer = made[0]
+        finally:
+            if handle is not None:
+                handle.remove()
+            for index in range(self._first):
+                del self._blocks[index].forward  # the class's own again
+        return answer
+
+
+def _photographs(work: Work, skipped: dict[str, None], advance: Any) -> tuple[list[Tensor], Labels | None]:
+    """Batches of pixels (B, 3, H, W), a byte each, and the photographs' classes where they are the model's."""
+    batches: list[Tensor] = []
+    indices: list[int] = []
+    together = _together(work.preprocessing)
+    for batch in stream(work.data, work.preprocessing, together, on_skip=lambda name, _: skipped.setdefault(name)):
+        batches.append(torch.from_numpy(batch.inputs).byte())
+        indices += batch.indices
+        advance(len(batch.indices))
+    if not batches:
+        raise RequestError(f"none of the images in {work.data.root} can be read, {[*skipped][-1]} for one")
+    labels = work.data.labels
+    if labels is None or len(work.data.classes) != work.loaded.model.architecture.num_classes:
+        return batches, None
+    return batches, np.array([labels[index] for index in indices])
+
+
+def _together(preprocessing: Preprocessing) -> int:
+    height, width = preprocessing.crop
+    return max(1, _PIXELS_TOGETHER // (height * width))
+
+
+def _top1(logits: Logits, labels: Labels) -> float:
+    return 100 * float((logits.argmax(1) == labels).mean())
+
+
+def _compare(logits: Logits, reference: Logits, labels: Labels | None) -> Measured:
+    snr = metrics.snr_db(logits, reference)
+    return Measured(
+        snr_db=snr if math.isfinite(snr) else None,
+        disagreement=100 * (1 - metrics.top1_agreement(logits, reference)),
+        top1_drop=None if labels is None else _top1(reference, labels) - _top1(logits, labels),
+    )
+
+
+def _read_state(path: Path, key: dict[str, Any]) -> list[Layer] | None:
+    """What an earlier run has measured; [] where there is nothing, None where it is of another request."""
+    try:
+        kept = json.loads(path.read_bytes())
+        if kept["request"] != key:
+            return None
+        layers = [Layer(**layer) for layer in kept["layers"]]
+        return [replace(x, only=Measured(**x.only), without=Measured(**x.without)) for x in layers]  # type: ignore[arg-type]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_state(work: Work, found: dict[str, Layer]) -> None:
+    """Keep what was measured; the file is replaced whole."""
+    text = json.dumps({"request": work.key, "layers": [asdict(layer) for layer in found.values()]})
+    beside = work.state.with_suffix(".new")
+    with interrupts.held_back():
+        work.state.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(beside, text)
+        os.replace(beside, work.state)
