@@ -10,6 +10,7 @@ conversion runs the installed command in a process of its own. Prints a table an
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -23,12 +24,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from safetensors.torch import save_file
 
+import calibration
 from tests.weights import named_weights
 from volo_edge.model import VOLO
 from volo_edge.variants import VARIANTS
 
 COLUMNS = (
     "model",
+    "scheme",
     "MB",
     "delegate calls",
     "outside",
@@ -51,6 +54,7 @@ def measure(name: str, target: str, scheme: str, folder: Path) -> dict[str, obje
     output = folder / name
     command = [str(Path(sys.executable).with_name("volo-edge")), "convert", "--json", "--model", name]
     command += ["--weights", str(weights), "--target", target, "--quantize", scheme, "--output", str(output)]
+    command += ["--calibration", str(calibration.DEMO_CALIBRATION)]
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
@@ -84,6 +88,7 @@ def row(result: dict) -> str:
     ran = parity["passed"] is not None
     cells = (
         result["model"],
+        result["scheme"],
         f"{result['file_bytes'] / 1e6:.1f}",
         "" if graph["delegate_calls"] is None else graph["delegate_calls"],
         len(graph["undelegated_ops"]),
@@ -102,14 +107,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=[name for name, v in VARIANTS.items() if v.checkpoint])
     parser.add_argument("--target", default="executorch")
-    parser.add_argument("--quantize", default="fp32")
+    parser.add_argument("--quantize", nargs="+", default=["fp32"])
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     results = []
-    for name in args.models:
+    for name, scheme in itertools.product(args.models, args.quantize):
         with tempfile.TemporaryDirectory() as folder:
-            results.append(measure(name, args.target, args.quantize, Path(folder)))
+            results.append(measure(name, args.target, scheme, Path(folder)))
         print(row(results[-1]), flush=True)
         if args.output:
             machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()}

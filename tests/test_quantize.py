@@ -267,7 +267,7 @@ def test_a_convolution_with_a_palette_is_one_with_its_values(bits: int, fitted: 
     palettize(conv, bits, torch.eye(inputs) if fitted else None)
     stored = conv.weight
     assert isinstance(stored, CodebookQuantizedTensor)
-    assert stored.codes.dtype == torch.uint8
+    assert stored.codes.dtype == torch.int32
     assert stored.codes.shape == original.shape
     assert int(stored.codes.max()) < 2**bits == stored.codebook.numel()
     values = stored.dequantize()

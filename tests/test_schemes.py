@@ -66,8 +66,15 @@ def test_a_saved_file_holds_what_its_scheme_says_and_computes_it(
     assert len(quantized) >= sum(precision.weights == weights for precision in chosen.values())
     # a projection too narrow for a group of 32 has one scale a row
     assert {layer.group_size for layer in quantized} <= {weights.group or 0, 0}
-    assert {layer.activation_dtype for layer in quantized} <= ACTIVATIONS[choice.scheme.projections.activations]
-    stem = [layer for layer in contents.layers if layer.shape[-2:] in ((7, 7), (3, 3)) or layer.shape[1:3] == (7, 7)]
+    kinds = {choice.scheme.projections.activations, choice.scheme.stem.activations}
+    assert {layer.activation_dtype for layer in quantized} <= set().union(*(ACTIVATIONS[kind] for kind in kinds))
+    kernels = ((7, 7), (3, 3))  # rows and columns come first in XNNPACK's weights, last in Core ML's
+    stem = [
+        layer
+        for layer in contents.layers
+        if layer.kind == "convolution" and (layer.shape[1:3] in kernels or layer.shape[2:4] in kernels)
+    ]
+    assert len(stem) == 3
     floats = sum(layer.weight_dtype in ("fp16", "fp32") for layer in stem)
     assert floats == (3 if choice.scheme.stem.weights.kind == "float" else 1)
 

@@ -117,8 +117,10 @@ def sensitivity(args: argparse.Namespace, console: Console) -> None:
     with console.progress() as steps:
         result = measure(work, steps)
     if console.json:
-        written = {"output": str(result.folder), "skipped": result.skipped, "resumed": result.resumed}
-        console.result(written | {"seconds": result.seconds, "sensitivity": asdict(result.sensitivity)})
+        written = {"output": str(result.folder), "skipped": result.skipped, "doubts": result.doubts}
+        console.result(
+            written | {"resumed": result.resumed, "seconds": result.seconds, "sensitivity": asdict(result.sensitivity)}
+        )
     show.sensitivity(console, result)
 
 

@@ -33,6 +33,12 @@ def skipped(console: Console, names: Sequence[str]) -> None:
         console.note(f"skipped {len(names)} file(s) that are no images: {', '.join(names[:5])}{more}")
 
 
+def doubts(console: Console, sentences: Sequence[str]) -> None:
+    """What speaks against the calibration photographs."""
+    for sentence in sentences:
+        console.note(f"calibration: {sentence}")
+
+
 def models(console: Console) -> None:
     """The models that have a name."""
     from volo_edge.variants import DEMO, VARIANTS
@@ -102,8 +108,7 @@ def converted(console: Console, result: Converted) -> None:
     graph, model = manifest.graph, manifest.files["model"]
     skipped(console, result.skipped)
     calibrated = manifest.quantization.calibration
-    for doubt in calibrated.doubts if calibrated else ():
-        console.note(f"calibration: {doubt}")
+    doubts(console, calibrated.doubts if calibrated else ())
     console.say(f"wrote    {result.folder}/{model.path}  {size(model.bytes)}, {result.seconds:.0f} s")
     console.say(f"parity   {parity(manifest)}")
     if graph.delegate_calls is not None:
@@ -185,6 +190,7 @@ def sensitivity(console: Console, result: Result) -> None:
     from volo_edge.sensitivity.request import REPORT
 
     skipped(console, result.skipped)
+    doubts(console, result.doubts)
     found = result.sensitivity
     request, worst = found.request, sorted(found.layers, key=_by_snr)[:10]
     rows = [

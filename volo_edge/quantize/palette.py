@@ -29,7 +29,8 @@ def palettize(layer: nn.Linear | nn.Conv2d, bits: int, products: Tensor | None) 
     bounds = (centres[1:] + centres[:-1]) / 2
     if products is not None:
         rows = compensated(rows, products, lambda _, values: centres[torch.bucketize(values.contiguous(), bounds)])
-    codes = torch.bucketize(rows, bounds).to(torch.uint8).reshape(weight.shape)
+    # As the tensor's dequantize wants them: a cast of theirs in the graph is one that Core ML has not for 8 bits.
+    codes = torch.bucketize(rows, bounds, out_int32=True).reshape(weight.shape)
     table = centres.reshape(*(1,) * weight.dim(), -1, 1)
     stored = CodebookQuantizedTensor(
         codes, table, getattr(torch, f"uint{bits}"), list(weight.shape), weight.shape, dtype=weight.dtype

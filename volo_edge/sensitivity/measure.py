@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import calibration
+from calibration.doubts import doubts
 from calibration.images import ImageList, balanced_subset, find_images, list_hash, stream
 from converters.targets import Choice
 from volo_edge import __version__, checkpoint, files, interrupts
@@ -142,6 +143,7 @@ class Result:
         folder: where.
         sensitivity: the report.
         skipped: names of files among the photographs that are no images.
+        doubts: what speaks against the calibration photographs, a sentence each.
         resumed: how many layers had been measured by an earlier run.
         seconds: how long this run took.
     """
@@ -149,6 +151,7 @@ class Result:
     folder: Path
     sensitivity: Sensitivity
     skipped: tuple[str, ...]
+    doubts: tuple[str, ...]
     resumed: int
     seconds: float
 
@@ -217,6 +220,10 @@ def measure(work: Work, steps: Steps) -> Result:
         for batch in stream(work.fit, work.preprocessing, together, on_skip=lambda name, _: skipped.setdefault(name)):
             yield torch.from_numpy(batch.inputs)
 
+    said: tuple[str, ...] = ()
+    if scheme.calibrates:
+        with steps.step("looking at the calibration photographs"):
+            said = doubts(work.fit, work.preprocessing, work.loaded.model.architecture.num_classes)
     inputs = {}
     if fitted := [name for name, precision in which.items() if precision.weights.compensated]:
         with steps.step("calibrating", len(work.fit)) as advance:
@@ -254,7 +261,7 @@ def measure(work: Work, steps: Steps) -> Result:
     )
     with steps.step("writing"):
         write(work, sensitivity)
-    return Result(work.output, sensitivity, tuple(skipped), len(work.known), time.monotonic() - start)
+    return Result(work.output, sensitivity, tuple(skipped), said, len(work.known), time.monotonic() - start)
 
 
 def write(work: Work, sensitivity: Sensitivity) -> None:
