@@ -74,7 +74,7 @@ def test_help(verb: str) -> None:
     assert ended.out.startswith(f"usage: volo-edge {verb}".rstrip())
     assert "exit status: 0 done; 2 bad request or input" in " ".join(ended.out.split())
     if not verb:
-        assert all(re.search(rf"^ +{name} ", ended.out, re.MULTILINE) for name in VERBS)
+        assert all(re.search(rf"^ +{name}( |$)", ended.out, re.MULTILINE) for name in VERBS)
 
 
 @pytest.mark.parametrize(("verb", "names"), [("models", VARIANTS), ("schemes", SCHEMES)])

@@ -153,6 +153,16 @@ def test_a_scheme_is_not_fitted_to_photographs_of_another_model(tmp_path: Path) 
     assert "--calibration DIR" in refusal(*asked, cwd=tmp_path)
 
 
+@pytest.mark.slow
+def test_a_scheme_with_a_warning_says_it(tmp_path: Path) -> None:
+    said = run(
+        *("convert", "--target", "coreml", "--quantize", "int4-weight", "--calibration-size", "40"),
+        *("--output", tmp_path / "artifact"),
+    )
+    assert said.status == 0
+    assert said.err == f"note: int4-weight: {SCHEMES['int4-weight'].warning}\n"
+
+
 def test_every_scheme_names_a_backend_and_a_default_exists() -> None:
     backends = {backend for target in TARGETS.values() for backend in target.backends}
     for scheme in SCHEMES.values():

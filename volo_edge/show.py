@@ -104,11 +104,15 @@ def parity(manifest: Manifest) -> str:
 
 def converted(console: Console, result: Converted) -> None:
     """What a conversion wrote, how it compares with the float model, and what to do next."""
+    from volo_edge.quantize import SCHEMES
+
     manifest = result.manifest
     graph, model = manifest.graph, manifest.files["model"]
     skipped(console, result.skipped)
     calibrated = manifest.quantization.calibration
     doubts(console, calibrated.doubts if calibrated else ())
+    if warning := SCHEMES[manifest.quantization.scheme].warning:
+        console.note(f"{manifest.quantization.scheme}: {warning}")
     console.say(f"wrote    {result.folder}/{model.path}  {size(model.bytes)}, {result.seconds:.0f} s")
     console.say(f"parity   {parity(manifest)}")
     if graph.delegate_calls is not None:

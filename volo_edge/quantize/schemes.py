@@ -67,6 +67,7 @@ class Scheme:
         projections: the linears and the convolutions whose patches do not overlap, which hold nearly all weights.
         stem: the convolutions over pixels.
         compute: what is not quantized computes in: "float32" or "float16".
+        warning: what to know before shipping it, "" where there is nothing.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Scheme:
     projections: Precision = FLOAT
     stem: Precision = FLOAT
     compute: Literal["float32", "float16"] = "float32"
+    warning: str = ""
 
     @property
     def quantizes(self) -> bool:
@@ -172,6 +174,8 @@ SCHEMES: dict[str, Scheme] = {
             tolerance=0.2,
             projections=Precision(INT4),
             compute="float16",
+            warning="integers in groups are reported to compute wrongly on the Neural Engine (apple/coreai-models "
+            "issue 279): run the self-test on a device, or take palette4",
         ),
         _palette(8, 0.1),
         _palette(6, 0.1),
