@@ -448,7 +448,7 @@ def test_a_file_system_that_is_read_only(mounted: Callable[..., Path]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("target", "size"), [("executorch", "4m"), ("coreml", "4m"), ("coreml", "0")])
+@pytest.mark.parametrize(("target", "size"), [("executorch", "2m"), ("coreml", "2m"), ("coreml", "0")])
 def test_a_full_disk(tmp_path: Path, mounted: Callable[..., Path], target: str, size: str) -> None:
     place, rest = mounted(f"size={size}" if size != "0" else "nr_inodes=2"), tmp_path / "rest"
     rest.mkdir()
@@ -472,7 +472,7 @@ def test_a_full_temporary_folder(place: Path, mounted: Callable[..., Path]) -> N
 @pytest.mark.skipif(os.name != "posix", reason="limits of a process are POSIX")
 @pytest.mark.parametrize(
     ("target", "limit"),
-    [("executorch", 4_000_000), ("coreml", 2_000), ("coreml", 4_000_000)],
+    [("executorch", 2_000_000), ("coreml", 2_000), ("coreml", 2_000_000)],
 )
 def test_a_file_that_may_not_grow(place: Path, target: str, limit: int) -> None:
     said = refused(place, "--target", target, preexec_fn=lambda: _limit_files(limit))
@@ -485,7 +485,8 @@ def test_a_file_that_may_not_grow(place: Path, target: str, limit: int) -> None:
 def test_no_file_is_cut_short_in_silence(place: Path, coreml_artifact: Converted, missing: int) -> None:
     """The weights are written by C++, whose streams tell nobody when the last block does not reach the disk."""
     largest = max(path.stat().st_size for path in coreml_artifact[0].rglob("*") if path.is_file())
-    said = refused(place, "--target", "coreml", preexec_fn=lambda: _limit_files(largest - missing))
+    asked = ("--target", "coreml", "--quantize", "fp16")  # as the artifact
+    said = refused(place, *asked, preexec_fn=lambda: _limit_files(largest - missing))
     assert said.startswith(f"cannot write {place / 'new'}: ")
 
 

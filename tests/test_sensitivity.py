@@ -68,16 +68,18 @@ def test_rounding_is_that_of_the_tensors(scheme: str, backend: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["int8-static", "int8-hybrid"])
-def test_static_activations_are_those_of_pt2e(scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "backend"), [("int8-static", "xnnpack"), ("int8-hybrid", "xnnpack"), ("int8-static", "coreml")]
+)
+def test_static_activations_are_those_of_pt2e(scheme: str, backend: str) -> None:
     from volo_edge.quantize.static import static
 
-    edge = edge_model(SMALL, LAYOUTS["xnnpack"])
+    edge = edge_model(SMALL, LAYOUTS[backend])
     original, stored = answers(edge), copy.deepcopy(edge)
     scales = quantize_weights(stored, precisions(edge, SCHEMES[scheme]), statistics(edge, scheme))
     program = torch.export.export(stored, (BATCHES[0][:1],), strict=False)
-    real = answers(static(program, scales, "xnnpack", BATCHES, lambda count: None).module())
-    layers = emulated(edge, scheme, "xnnpack")
+    real = answers(static(program, scales, backend, BATCHES, lambda count: None).module())
+    layers = emulated(edge, scheme, backend)
     assert np.array_equal(answers(edge), original)
     switch_all(layers.values(), True)
     assert snr_db(answers(edge), original) == pytest.approx(snr_db(real, original), abs=1.5)

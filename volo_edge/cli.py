@@ -174,19 +174,25 @@ def parser() -> Parser:
         added.set_defaults(run=run)
         return added
 
+    def program(sub: Parser) -> None:
+        """The arguments that say what is to be made of which model."""
+        sub.add_argument("--target", required=True, metavar="executorch|coreml", help="the kind of file")
+        sub.add_argument("--backend", metavar="NAME", help="what computes it on the phone")
+        sub.add_argument("--quantize", metavar="SCHEME", help="see 'volo-edge schemes'")
+        sub.add_argument(
+            "--model", metavar="NAME", help="see 'volo-edge models'; found from the weights where left out"
+        )
+        sub.add_argument(
+            "--weights", metavar="FILE", help=".pth.tar, .pth, .safetensors or hf-hub:timm/NAME; else the demo's"
+        )
+        sub.add_argument("--image-size", metavar="N", type=pixels, help="pixels a side, or HEIGHTxWIDTH")
+        sub.add_argument(
+            "--calibration-size", metavar="N", type=int, default=256, help="photographs to fit a scheme to (256)"
+        )
+
     sub = verb(convert)
-    sub.add_argument("--target", required=True, metavar="executorch|coreml", help="the kind of file to write")
-    sub.add_argument("--backend", metavar="NAME", help="what computes it on the phone")
-    sub.add_argument("--quantize", metavar="SCHEME", help="see 'volo-edge schemes'")
-    sub.add_argument("--model", metavar="NAME", help="see 'volo-edge models'; found from the weights where left out")
-    sub.add_argument(
-        "--weights", metavar="FILE", help=".pth.tar, .pth, .safetensors or hf-hub:timm/NAME; else the demo's"
-    )
+    program(sub)
     sub.add_argument("--calibration", metavar="DIR", type=Path, help="real photographs to fit and prove the file on")
-    sub.add_argument(
-        "--calibration-size", metavar="N", type=int, default=256, help="photographs to fit a scheme to (256)"
-    )
-    sub.add_argument("--image-size", metavar="N", type=pixels, help="pixels a side, or HEIGHTxWIDTH")
     sub.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes, one a line")
     sub.add_argument("--minimum-ios", metavar="N", type=int, help="lowest iOS of a Core ML package")
     sub.add_argument("--output", metavar="DIR", type=Path, help="the artifact to write; MODEL-TARGET-SCHEME otherwise")
@@ -200,18 +206,8 @@ def parser() -> Parser:
     sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
 
     sub = verb(sensitivity)
-    sub.add_argument("--target", required=True, metavar="executorch|coreml", help="the kind of file it is for")
-    sub.add_argument("--backend", metavar="NAME", help="what computes it on the phone")
-    sub.add_argument("--quantize", metavar="SCHEME", help="see 'volo-edge schemes'")
-    sub.add_argument("--model", metavar="NAME", help="see 'volo-edge models'; found from the weights where left out")
-    sub.add_argument(
-        "--weights", metavar="FILE", help=".pth.tar, .pth, .safetensors or hf-hub:timm/NAME; else the demo's"
-    )
-    sub.add_argument("--image-size", metavar="N", type=pixels, help="pixels a side, or HEIGHTxWIDTH")
+    program(sub)
     sub.add_argument("--calibration", metavar="DIR", type=Path, help="real photographs to fit the scheme to")
-    sub.add_argument(
-        "--calibration-size", metavar="N", type=int, default=256, help="photographs to fit a scheme to (256)"
-    )
     sub.add_argument("--data", metavar="DIR", type=Path, help="other photographs, to measure on; in class folders")
     sub.add_argument("--limit", metavar="N", type=int, default=500, help="photographs to measure on (500)")
     sub.add_argument("--output", metavar="DIR", type=Path, help="the folder to write")
