@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+RESHAPES = frozenset({"reshape", "expand_dims", "squeeze", "flatten2d"})  # of Core ML's operators
+
 
 @dataclass(frozen=True)
 class TensorType:
-    """An input or output: its shape, and "fp32", "int8", "RGB image", ...; a scalar has shape ()."""
+    """An input or output: its shape, "fp32", "int8", "RGB image", ..., and its name if it has one; () of a scalar."""
 
     shape: tuple[int, ...]
     dtype: str
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,51 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Operation:
+    """An operator of a Core ML package.
+
+    Args:
+        name, shape, dtype: of its first output.
+        kind: MIL's name.
+        bytes: that it reads and writes.
+        copies: whether it only moves values, or changes their shape or type.
+        reasons: why it may leave the Neural Engine or be slow on it, each with the letters of its sources
+            (`converters.coreml.neural_engine`).
+        unit: where Core ML plans to run it: "NeuralEngine", "GPU" or "CPU"; None where Core ML was not asked.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+    copies: bool
+    reasons: tuple[str, ...]
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class HalfPrecision:
+    """How near a Core ML package's half precision values come to its limits, on photographs.
+
+    Args:
+        photographs: how many were looked at.
+        largest: of all magnitudes; half precision ends at 65504.
+        largest_in: name of the operator that makes it.
+        near_maximum: operators that make values over half of that end.
+        vanishing: operators that lose more than rounding does because their values are too small.
+        kept_single: operators that compute in single precision, because parity failed without it.
+    """
+
+    photographs: int
+    largest: float
+    largest_in: str
+    near_maximum: tuple[str, ...]
+    vanishing: tuple[str, ...]
+    kept_single: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Program:
     """A saved file.
 
@@ -54,6 +102,7 @@ class Program:
             not in the file.
         opset: of a Core ML package, the operator set of its program: "CoreML6" is iOS 16's.
         largest_rank: of a Core ML package, the most axes a tensor in it has: Core ML takes five.
+        operations: of a Core ML package, its operators in the order they run.
     """
 
     file_bytes: int
@@ -68,6 +117,7 @@ class Program:
     arena_bytes: int | None = None
     opset: str | None = None
     largest_rank: int | None = None
+    operations: tuple[Operation, ...] | None = None
 
 
 def by_frequency(counts: Counter[str]) -> dict[str, int]:

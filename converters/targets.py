@@ -23,12 +23,14 @@ class Target:
         summary: what it is and where it runs.
         backends: what computes it on the phone, the default first.
         file: name of the file, or package folder, within an artifact.
+        minimum_ios: the first iOS that runs such a file on Core ML.
     """
 
     name: str
     summary: str
     backends: tuple[str, ...]
     file: str
+    minimum_ios: int
 
     def module(self, name: str) -> ModuleType:
         """The target's module `lower`, `program` or `run`, imported now."""
@@ -43,18 +45,25 @@ TARGETS: dict[str, Target] = {
             summary="ExecuTorch program for Android and iOS: XNNPACK on the CPU, or Core ML on iOS",
             backends=("xnnpack", "coreml"),
             file="model.pte",
+            minimum_ios=16,
         ),
         Target(
             name="coreml",
             summary="Core ML package for iOS and macOS: Neural Engine, GPU or CPU",
             backends=("coreml",),
             file="VOLO.mlpackage",
+            minimum_ios=15,
         ),
     )
 }
 
 DEFAULT_SCHEMES = {"xnnpack": "int8-dynamic", "coreml": "int8-weight"}  # of `--quantize`, by backend
-IOS_VERSIONS = (16, 17, 18)
+RUNTIMES = {  # of `--runtime`, which runs a saved file; the default is the first that this machine has
+    "native": "what a phone has: ExecuTorch or Core ML",
+    "evaluator": "volo-edge's evaluator of Core ML packages",
+}
+IOS_VERSIONS = (15, 16, 17, 18)
+DEFAULT_IOS = 16  # the first with compressed weights: packages of different schemes run on the same phones
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,9 @@ def choose(target: str, backend: str | None, scheme: str | None, minimum_ios: in
         raise RequestError("--minimum-ios is for Core ML: an XNNPACK program runs wherever ExecuTorch does")
     if minimum_ios is not None and minimum_ios not in IOS_VERSIONS:
         raise RequestError(f"--minimum-ios {minimum_ios}: choose one of {', '.join(map(str, IOS_VERSIONS))}")
-    if minimum_ios is not None and minimum_ios < chosen.minimum_ios:
-        raise RequestError(f"scheme {scheme} needs iOS {chosen.minimum_ios}: pass --minimum-ios {chosen.minimum_ios}")
-    return Choice(found, backend, chosen, (minimum_ios or chosen.minimum_ios) if backend == "coreml" else None)
+    lowest = max(found.minimum_ios, chosen.minimum_ios)
+    if minimum_ios is not None and minimum_ios < lowest:
+        what = f"scheme {scheme}" if chosen.minimum_ios == lowest else f"target {target}"
+        raise RequestError(f"{what} needs iOS {lowest}: pass --minimum-ios {lowest}")
+    ios = minimum_ios or max(DEFAULT_IOS, lowest)
+    return Choice(found, backend, chosen, ios if backend == "coreml" else None)

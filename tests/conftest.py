@@ -15,7 +15,8 @@ Converted = tuple[Path, dict[str, Any]]
 
 def _converted(target: str, scheme: str, factory: pytest.TempPathFactory) -> Converted:
     output = factory.mktemp(target) / "artifact"
-    ended = run("convert", "--target", target, "--quantize", scheme, "--json", "--output", output)
+    said = ("--author", "A. Person", "--license", "CC0")
+    ended = run("convert", "--target", target, "--quantize", scheme, "--json", "--output", output, *said)
     assert ended.status == 0, ended.err
     return output, json.loads(ended.out)
 

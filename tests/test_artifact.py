@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from converters.program import HalfPrecision
 from volo_edge import artifact, files
 from volo_edge.artifact import Manifest
 from volo_edge.errors import RequestError
@@ -39,6 +40,7 @@ def write(folder: Path, **changes: Any) -> Manifest:
         preprocessing=Preprocessing.from_crop((8, 8), 0.96),
         files=artifact.describe_files(folder, "model.pte", cases),
         graph=artifact.Graph(1, (artifact.UndelegatedOp("aten::cumsum.out", 2, "no such"),), 5, {"XNNSoftmax": 1}),
+        half_precision=HalfPrecision(8, 12.5, "conv_1", ("conv_1",), ()),
         parity=compare(logits, logits + 1e-6, "a runtime", 1e-4),
         selftest=artifact.Selftest(cases, "a runtime", 1e-4),
         tools={"torch": "2.13.0"},

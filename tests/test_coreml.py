@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 import calibration
 from calibration.images import find_images, stream
+from converters.card import Card
 from converters.coreml import evaluator, run
 from converters.coreml.lower import lower
 from converters.coreml.program import read_program
 from converters.runner import RuntimeMissing
 from converters.targets import choose
+from tests.command import refusal
 from tests.command import run as command
 from tests.conftest import Converted
 from tests.small import SMALL, edge_model, exported, one_block_a_stage, pixels, reference_logits
@@ -85,7 +87,11 @@ def test_the_package_is_an_ml_program_of_few_axes_with_an_image_input(coreml_art
     assert program.largest_rank is not None
     assert program.largest_rank <= 5
     assert [(tensor.shape, tensor.dtype) for tensor in program.inputs] == [((64, 64), "RGB image")]
-    assert [(tensor.shape, tensor.dtype) for tensor in program.outputs] == [((1, 10), "fp32")]
+    assert [(tensor.name, tensor.shape, tensor.dtype) for tensor in program.outputs] == [
+        ("classLabel", (), "string"),
+        ("classLabel_probs", (), "dictionaryType"),
+        ("logits", (1, 10), "fp32"),
+    ]
     assert "transpose" not in program.operators
     # one norm for each block's two and the last, twice; the first class block's of the class token is a constant
     assert program.operators["layer_norm"] == 2 * (2 + 1 + 3 + 1) + 2 * 2 - 1 + 2
@@ -100,11 +106,55 @@ def test_every_saved_weight_is_the_edge_models(coreml_artifact: Converted) -> No
     assert found == expected | one_hot
 
 
-@pytest.mark.parametrize(("minimum_ios", "opset"), [(16, "CoreML6"), (17, "CoreML7"), (18, "CoreML8")])
+def test_the_package_is_a_classifier_that_says_what_it_is(coreml_artifact: Converted) -> None:
+    import coremltools as ct
+
+    found = artifact.read(coreml_artifact[0])
+    description = ct.utils.load_spec(str(found.model_path)).description
+    assert (description.predictedFeatureName, description.predictedProbabilitiesName) == (
+        "classLabel",
+        "classLabel_probs",
+    )
+    (image,) = description.input
+    assert (image.name, image.type.WhichOneof("Type")) == ("image", "imageType")
+    assert {output.name: output.type.WhichOneof("Type") for output in description.output} == {
+        "classLabel": "stringType",
+        "classLabel_probs": "dictionaryType",
+        "logits": "multiArrayType",
+    }
+    assert all(feature.shortDescription for feature in (*description.input, *description.output))
+    said = description.metadata
+    assert (said.author, said.license) == ("A. Person", "CC0")
+    assert said.versionString == found.manifest.model.weights_sha256[:12]
+    assert "volo_cifar10" in said.shortDescription and "10 classes" in said.shortDescription
+    assert said.userDefined["volo_edge.weights_sha256"] == found.manifest.model.weights_sha256
+    assert said.userDefined["volo_edge.scheme"] == "fp16"
+    preprocessing = json.loads(said.userDefined["volo_edge.preprocessing"])
+    assert preprocessing == json.loads((found.folder / "manifest.json").read_text())["preprocessing"]
+
+
+def test_the_classes_are_those_of_the_logits(coreml_artifact: Converted) -> None:
+    found = artifact.read(coreml_artifact[0])
+    program = evaluator.load(found.model_path)
+    classes = set()
+    for batch in stream(find_images(calibration.DEMO_CALIBRATION), found.manifest.preprocessing, batch_size=1):
+        if len(classes) == 3:
+            break
+        answer = program(image=batch.inputs)
+        scores = np.exp(answer["logits"][0] - answer["logits"].max())
+        assert answer["classLabel"] == found.labels[int(answer["logits"].argmax())]
+        assert list(answer["classLabel_probs"]) == list(found.labels)
+        assert np.allclose([*answer["classLabel_probs"].values()], scores / scores.sum(), atol=1e-6)
+        classes.add(answer["classLabel"])
+    assert len(classes) == 3
+
+
+@pytest.mark.parametrize(("minimum_ios", "opset"), [(15, "CoreML5"), (16, "CoreML6"), (17, "CoreML7"), (18, "CoreML8")])
 @pytest.mark.parametrize("scheme", ["fp32", "fp16"])
 def test_each_lowest_ios_has_its_operator_set(tmp_path: Path, minimum_ios: int, opset: str, scheme: str) -> None:
     path = tmp_path / "VOLO.mlpackage"
-    lower(exported(edge_model(SMALL, CHANNELS_FIRST)), choose("coreml", None, scheme, minimum_ios), path)
+    card = Card(tuple("abcde"), "five letters", "", "", "1", {})
+    lower(exported(edge_model(SMALL, CHANNELS_FIRST)), choose("coreml", None, scheme, minimum_ios), path, card)
     program = read_program(path)
     assert program.opset == opset
     assert program.largest_rank is not None
@@ -140,6 +190,16 @@ def test_predict_names_the_class_of_a_photograph(coreml_artifact: Converted) -> 
     ended = command("predict", coreml_artifact[0], calibration.DEMO_VALIDATION / "cat" / "0000.jpg")
     assert ended.status == 0
     assert ended.out.splitlines()[1].split()[1] == "cat"
+
+
+def test_the_runtime_can_be_chosen(coreml_artifact: Converted) -> None:
+    photograph = calibration.DEMO_VALIDATION / "cat" / "0000.jpg"
+    said = json.loads(command("predict", coreml_artifact[0], photograph, "--json", "--runtime", "evaluator").out)
+    assert said["runtime"].startswith("volo-edge's evaluator")
+    assert (said["compared"] is not None) == MAC
+    if not MAC:
+        refused = refusal("predict", coreml_artifact[0], photograph, "--runtime", "native")
+        assert "Core ML runs on macOS only" in refused
 
 
 @pytest.mark.skipif(MAC, reason="macOS has Core ML, which knows every operator")

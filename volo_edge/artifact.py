@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.program import HalfPrecision
 from converters.targets import TARGETS
 from volo_edge import files
 from volo_edge.errors import RequestError, did_you_mean
@@ -171,6 +172,8 @@ class Manifest:
         parity: the saved file against the float model.
         selftest: photographs with known answers.
         tools: versions of what made it.
+        half_precision: of a Core ML package that computes in half precision, how near its values come to the limits of
+            that; null elsewhere.
     """
 
     model: ModelInfo
@@ -184,6 +187,7 @@ class Manifest:
     parity: Parity
     selftest: Selftest
     tools: dict[str, str]
+    half_precision: HalfPrecision | None = None
     format_version: Literal[1] = 1
 
 
@@ -192,7 +196,7 @@ def _adapter() -> TypeAdapter[Manifest]:
     from pydantic import TypeAdapter
 
     parts = (Manifest, ModelInfo, Quantization, Calibration, FileInfo, UndelegatedOp, Graph, SelftestCase, Selftest)
-    for part in (*parts, Parity, Preprocessing):
+    for part in (*parts, HalfPrecision, Parity, Preprocessing):
         setattr(part, "__pydantic_config__", {"extra": "forbid", "json_schema_serialization_defaults_required": True})  # noqa: B010 as pydantic reads it
     return TypeAdapter(Manifest)
 

@@ -45,6 +45,9 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         photographs=args.calibration,
         calibration_size=args.calibration_size,
         labels=args.labels,
+        author=args.author,
+        license=args.license,
+        runtime=args.runtime,
         output=args.output,
         force=args.force,
     )
@@ -64,15 +67,17 @@ def convert(args: argparse.Namespace, console: Console) -> None:
 def predict(args: argparse.Namespace, console: Console) -> None:
     """Classify photographs with an artifact: the five likeliest classes of each."""
     from volo_edge import artifact
+    from volo_edge.request import check_runtime
 
     found = artifact.read(args.artifact)
+    check_runtime(args.runtime, found.manifest.backend)
     for path in args.images:
         if not path.exists():
             raise RequestError(f"there is no image or folder at {path}")
     with console.progress() as steps:
         with steps.step("importing torch"):
             from volo_edge.predict import predict as run
-        result = run(found, args.images, steps)
+        result = run(found, args.images, steps, args.runtime)
     if console.json:
         console.result(asdict(result))
     show.predictions(console, result)
@@ -190,10 +195,16 @@ def parser() -> Parser:
             "--calibration-size", metavar="N", type=int, default=256, help="photographs to fit a scheme to (256)"
         )
 
+    def runtime(sub: Parser) -> None:
+        sub.add_argument("--runtime", metavar="native|evaluator", help="what runs the file; see docs/coreml.md")
+
     sub = verb(convert)
     program(sub)
     sub.add_argument("--calibration", metavar="DIR", type=Path, help="real photographs to fit and prove the file on")
     sub.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes, one a line")
+    sub.add_argument("--author", metavar="TEXT", default="", help="who a Core ML package says it is by")
+    sub.add_argument("--license", metavar="TEXT", default="", help="what a Core ML package says of its license")
+    runtime(sub)
     sub.add_argument("--minimum-ios", metavar="N", type=int, help="lowest iOS of a Core ML package")
     sub.add_argument("--output", metavar="DIR", type=Path, help="the artifact to write; MODEL-TARGET-SCHEME otherwise")
     sub.add_argument("--force", action="store_true", help="replace an artifact that is there")
@@ -201,6 +212,7 @@ def parser() -> Parser:
     sub = verb(predict)
     sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
     sub.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="photographs, or folders of them")
+    runtime(sub)
 
     sub = verb(inspect)
     sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,8 +19,10 @@ import torch
 import calibration
 from calibration.doubts import doubts
 from calibration.images import ImageList, balanced_subset, find_images, list_hash, stream, without
+from converters.card import Card
 from converters.program import Program
 from converters.runner import Array, RuntimeMissing
+from converters.targets import Choice
 from volo_edge import __version__, artifact, checkpoint, files
 from volo_edge.artifact import Graph, Manifest, ModelInfo, UndelegatedOp
 from volo_edge.checkpoint import LoadedModel
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 
 PARITY_IMAGES = 32
 SELFTEST_IMAGES = 4
+RANGE_IMAGES = 8
 CALIBRATION_SEED = 0
 _PIXELS_TOGETHER = 2**18  # in a batch of the float model: enough to keep two cores busy, little beside its weights
 _PHOTO_SIDE = 1024  # pixels: four photographs of a camera's full size would be larger than most models
@@ -108,16 +113,34 @@ def convert(request: Request, steps: Steps) -> Converted:
 
         program = quantize(edge, precisions(edge, scheme), choice.backend, batches, len(fit), steps)
         path = folder.working / target.file
-        lowering_start = time.monotonic()
-        with steps.step(f"lowering for {choice.backend}"):
-            reasons = lower.lower(program, choice, path)
-        lowering_seconds = time.monotonic() - lowering_start
+        card = _card(request, loaded, labels, preprocessing, choice)
+
+        def saved(**options: Any) -> tuple[dict[str, str], float, Parity, Array]:
+            """Why something stayed outside, the seconds it took, and the saved file's parity and logits."""
+            start = time.monotonic()
+            with steps.step(f"lowering for {choice.backend}"):
+                reasons = lower.lower(program, choice, path, card, **options)
+            seconds = time.monotonic() - start
+            with steps.step("running the saved file", len(images)) as advance:
+                parity, logits = _prove(target.module("run"), path, request, images, reference, scheme, advance)
+            return reasons, seconds, parity, logits
+
+        reasons, lowering_seconds, parity, logits = saved()
+        half = None
+        if target.name == "coreml" and scheme.compute == "float16" and parity.passed is not None:
+            from converters.coreml.ranges import ranges
+
+            some = images[_few(images, RANGE_IMAGES)]
+            with steps.step("looking for values beyond half precision", len(some)) as advance:
+                half, single = ranges(path, some, advance)
+            if parity.passed is False and single:
+                shutil.rmtree(path)
+                reasons, lowering_seconds, parity, logits = saved(single=single)
+                half = replace(half, kept_single=single)
         contents = target.module("program").read_program(path)
-        with steps.step("running the saved file", len(images)) as advance:
-            parity, logits = _prove(target.module("run"), path, images, reference, scheme, advance)
 
         files.write_text(folder.working / artifact.LABELS, "".join(f"{label}\n" for label in labels))
-        few = slice(None, None, -(-len(images) // SELFTEST_IMAGES))
+        few = _few(images, SELFTEST_IMAGES)
         cases = artifact.write_selftest(folder.working, shots[few], images[few], logits[few], labels)
         manifest = Manifest(
             model=info,
@@ -128,6 +151,7 @@ def convert(request: Request, steps: Steps) -> Converted:
             preprocessing=preprocessing,
             files=artifact.describe_files(folder.working, target.file, cases),
             graph=_graph(contents, reasons, macs),
+            half_precision=half,
             parity=parity,
             selftest=artifact.Selftest(cases, parity.runtime or "float reference", scheme.tolerance),
             tools=_tools(),
@@ -168,6 +192,28 @@ def _model_info(loaded: LoadedModel) -> ModelInfo:
     )
 
 
+def _card(
+    request: Request, loaded: LoadedModel, labels: tuple[str, ...], preprocessing: Preprocessing, choice: Choice
+) -> Card:
+    """What a Core ML package says of itself: enough to use it, and to find the manifest it came with."""
+    name, scheme = loaded.variant.name, choice.scheme
+    facts = {
+        "model": name,
+        "weights_sha256": loaded.weights_sha256,
+        "scheme": scheme.name,
+        "preprocessing": json.dumps(asdict(preprocessing)),
+        "made_by": f"volo-edge {__version__}",
+    }
+    return Card(
+        labels=labels,
+        summary=f"{name} (VOLO, arXiv:2106.13112), an image classifier of {len(labels)} classes: {scheme.summary}",
+        author=request.author,
+        license=request.license,
+        version=loaded.weights_sha256[:12],
+        facts={f"volo_edge.{key}": value for key, value in facts.items()},
+    )
+
+
 def _photographs(
     proof: ImageList, preprocessing: Preprocessing, skipped: dict[str, None]
 ) -> tuple[list[Image.Image], Array]:
@@ -198,12 +244,23 @@ def _in_turn(run: Callable[[Array], Array], images: Array, together: int, advanc
     return np.concatenate(answers)
 
 
+def _few(images: Array, count: int) -> slice:
+    """`count` of the images or fewer, spread evenly."""
+    return slice(None, None, -(-len(images) // count))
+
+
 def _prove(
-    run: ModuleType, path: Path, images: Array, reference: Array, scheme: Scheme, advance: Callable[[int], None]
+    run: ModuleType,
+    path: Path,
+    request: Request,
+    images: Array,
+    reference: Array,
+    scheme: Scheme,
+    advance: Callable[[int], None],
 ) -> tuple[Parity, Array]:
     """The saved file's parity and its logits; the reference's where this machine has no runtime for it."""
     try:
-        runner = run.load(path)
+        runner = run.load(path, request.runtime)
     except RuntimeMissing as error:
         return not_run(str(error), scheme.tolerance), reference
     logits = _in_turn(runner.run, images, 1, advance)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from calibration.images import find_images
-from converters.runner import Runner
+from converters.runner import Array, Runner
 from converters.targets import TARGETS
 from volo_edge.artifact import Artifact
 from volo_edge.console import Steps
 from volo_edge.errors import RequestError
-from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb, prepare, to_input
-from volo_edge.validate.metrics import softmax
+from volo_edge.preprocess import UnreadableImage, open_rgb, prepare, to_input
+from volo_edge.validate.metrics import relative_error, softmax
 
 TOP = 5
 
@@ -45,22 +45,39 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Another runtime, and the relative error of its logits, |other - this| / |this| in the 2-norm."""
+
+    runtime: str
+    relative_error: float
+
+
+@dataclass(frozen=True)
 class Predictions:
-    """What a file says of some photographs, what ran it, and the names of files in folders that are no images."""
+    """What a file says of some photographs.
+
+    Args:
+        predictions: one a photograph.
+        runtime: what ran the file.
+        skipped: names of files in folders that are no images.
+        compared: where the evaluator was asked for and the machine has the phone's runtime too, how far that is from
+            it; None elsewhere.
+    """
 
     predictions: tuple[Prediction, ...]
     runtime: str
     skipped: tuple[str, ...]
+    compared: Comparison | None
 
 
-def load_runner(artifact: Artifact) -> Runner:
-    """The artifact's file in its runtime."""
-    runner: Runner = TARGETS[artifact.manifest.target].module("run").load(artifact.model_path)
+def load_runner(artifact: Artifact, runtime: str | None = None) -> Runner:
+    """The artifact's file in the `runtime`, a key of `converters.targets.RUNTIMES`; None for what the machine has."""
+    runner: Runner = TARGETS[artifact.manifest.target].module("run").load(artifact.model_path, runtime)
     return runner
 
 
-def predict(artifact: Artifact, images: Sequence[Path], steps: Steps) -> Predictions:
-    """Classify photographs and folders of photographs.
+def predict(artifact: Artifact, images: Sequence[Path], steps: Steps, runtime: str | None = None) -> Predictions:
+    """Classify photographs and folders of photographs in the `runtime`, see `load_runner`.
 
     Raises:
         RequestError: a photograph that was named cannot be read (one found in a folder is skipped), or nothing is left.
@@ -76,29 +93,39 @@ def predict(artifact: Artifact, images: Sequence[Path], steps: Steps) -> Predict
             paths.append((given, True))
 
     with steps.step("loading"):
-        runner = load_runner(artifact)
+        runner = load_runner(artifact, runtime)
+        other = load_runner(artifact) if runtime == "evaluator" else runner
         size = artifact.manifest.preprocessing.crop
         runner.run(np.zeros((1, 3, *size), np.float32))  # the first run sets up memory and is not to be timed
-    predictions = []
+    predictions, answers, others = [], [], []
     with steps.step("classifying", len(paths)) as advance:
         for path, named in paths:
             try:
-                predictions.append(_classify(runner, path, artifact.manifest.preprocessing, artifact.labels))
+                image = to_input(prepare(open_rgb(path), artifact.manifest.preprocessing))
+                prediction, logits = _classify(runner, path, image, artifact.labels)
             except UnreadableImage:
                 if named:
                     raise
                 skipped.append(str(path))
+            else:
+                predictions.append(prediction)
+                answers.append(logits)
+                if other.runtime != runner.runtime:
+                    others.append(other.run(image)[0])
             advance()
     if not predictions:
         raise RequestError(f"none of the {len(skipped)} files can be read as an image, {skipped[0]} for one")
-    return Predictions(tuple(predictions), runner.runtime, tuple(skipped))
+    compared = None
+    if others:
+        compared = Comparison(other.runtime, relative_error(np.stack(others), np.stack(answers)))
+    return Predictions(tuple(predictions), runner.runtime, tuple(skipped), compared)
 
 
-def _classify(runner: Runner, path: Path, preprocessing: Preprocessing, labels: Sequence[str]) -> Prediction:
-    image = to_input(prepare(open_rgb(path), preprocessing))
+def _classify(runner: Runner, path: Path, image: Array, labels: Sequence[str]) -> tuple[Prediction, Array]:
     start = time.perf_counter()
     logits = runner.run(image)[0]
     milliseconds = 1000 * (time.perf_counter() - start)
     probabilities = softmax(logits)
     best = np.argsort(-probabilities, kind="stable")[:TOP]
-    return Prediction(str(path), tuple(Guess(labels[i], float(probabilities[i])) for i in best), milliseconds)
+    classes = tuple(Guess(labels[i], float(probabilities[i])) for i in best)
+    return Prediction(str(path), classes, milliseconds), logits

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from converters.targets import Choice, choose
+from converters.targets import RUNTIMES, Choice, choose
 from volo_edge import files, variants
-from volo_edge.errors import RequestError
+from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.quantize import Scheme
 
 
@@ -21,6 +21,8 @@ class Request:
         photographs: folder of images to calibrate on and to prove the file on.
         calibration_size: how many of them to calibrate on, at most.
         labels: file with the classes' names, one a line.
+        author, license: what a Core ML package says of them.
+        runtime: what runs the saved file, a key of `converters.targets.RUNTIMES`.
         output: the folder to write.
         force: whether to replace an artifact that is there.
     """
@@ -35,6 +37,9 @@ class Request:
     photographs: Path | None = None
     calibration_size: int = 256
     labels: Path | None = None
+    author: str = ""
+    license: str = ""
+    runtime: str | None = None
     output: Path | None = None
     force: bool = False
 
@@ -42,6 +47,7 @@ class Request:
 def check(request: Request) -> Choice:
     """The combination asked for; RequestError for what is wrong with the request and can be seen from it alone."""
     choice = choose(request.target, request.backend, request.scheme, request.minimum_ios)
+    check_runtime(request.runtime, choice.backend)
     variant = None
     if request.model is not None or request.weights is None:
         variant = variants.find(request.model or variants.DEMO)
@@ -60,6 +66,14 @@ def check(request: Request) -> Choice:
     if request.output is not None:
         files.check_replaceable(request.output, files.MANIFEST, request.force)
     return choice
+
+
+def check_runtime(runtime: str | None, backend: str) -> None:
+    """RequestError where no runtime is called so, or not one of that backend's files."""
+    if runtime is not None and runtime not in RUNTIMES:
+        raise RequestError(f"no runtime is called '{runtime}': {did_you_mean(runtime, list(RUNTIMES))}")
+    if runtime == "evaluator" and backend != "coreml":
+        raise RequestError(f"--runtime evaluator is for Core ML: ExecuTorch runs {backend} programs everywhere")
 
 
 def check_calibration(scheme: Scheme, weights: str | None, photographs: Path | None) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from converters.program import RESHAPES
 from volo_edge.console import Console
 
 if TYPE_CHECKING:
-    from converters.program import Layer, Program
+    from converters.program import HalfPrecision, Layer, Operation, Program, TensorType
     from volo_edge.artifact import Artifact, Manifest
     from volo_edge.convert import Converted
     from volo_edge.doctor import Finding
@@ -115,6 +116,8 @@ def converted(console: Console, result: Converted) -> None:
         console.note(f"{manifest.quantization.scheme}: {warning}")
     console.say(f"wrote    {result.folder}/{model.path}  {size(model.bytes)}, {result.seconds:.0f} s")
     console.say(f"parity   {parity(manifest)}")
+    if manifest.half_precision is not None:
+        console.say(f"range    {_range(manifest.half_precision)}")
     if graph.delegate_calls is not None:
         outside = ", ".join(op.operator for op in graph.undelegated_ops) or "no operator"
         console.say(f"graph    {graph.delegate_calls} delegate call(s), {outside} outside")
@@ -124,6 +127,22 @@ def converted(console: Console, result: Converted) -> None:
         console.say(f"         drag {model.path} into Xcode")
 
 
+def _range(half: HalfPrecision) -> str:
+    """How near half precision's limits a package's values come."""
+    hazards = [
+        f"{len(names)} operator(s) {what}, {names[0]} for one"
+        for names, what in (
+            (half.near_maximum, "make values that may overflow"),
+            (half.vanishing, "make values too small for it"),
+            (half.kept_single, "compute in single precision instead"),
+        )
+        if names
+    ]
+    return f"up to {half.largest:.3g} in {half.largest_in}, half precision holds 65504" + "".join(
+        f"; {hazard}" for hazard in hazards
+    )
+
+
 def predictions(console: Console, result: Predictions) -> None:
     """The likeliest classes of each photograph."""
     skipped(console, result.skipped)
@@ -131,6 +150,8 @@ def predictions(console: Console, result: Predictions) -> None:
         console.say(f"{prediction.image}  ({prediction.milliseconds:.1f} ms, {result.runtime})")
         for guess in prediction.classes:
             console.say(f"  {guess.probability:6.1%}  {guess.label}")
+    if result.compared is not None:
+        console.say(f"{result.compared.runtime} differs by {result.compared.relative_error:.1e} of the logits")
 
 
 def inspected(console: Console, artifact: Artifact, program: Program) -> None:
@@ -143,9 +164,11 @@ def inspected(console: Console, artifact: Artifact, program: Program) -> None:
     say(f"target   {m.target} ({m.backend}), {m.quantization.scheme}, {_requirement(m)}")
     say(f"file     {m.files['model'].path}, {size(program.file_bytes)}")
     say(f"input    {', '.join(f'{list(t.shape)} {t.dtype}' for t in program.inputs)}: {height}x{width}, RGB in 0..255")
-    say(f"output   {', '.join(f'{list(t.shape)} {t.dtype}' for t in program.outputs)}: logits")
+    say(f"output   {', '.join(_output(t) for t in program.outputs)}")
     say(f"macs     {m.graph.macs / 1e9:.2f} billion an image")
     say(f"parity   {parity(m)}")
+    if m.half_precision is not None:
+        say(f"range    {_range(m.half_precision)}")
     if program.delegates is not None:
         say(f"calls    {len(program.delegates)} delegate call(s): {', '.join(program.delegates)}")
     if program.largest_rank is not None:
@@ -177,7 +200,53 @@ def inspected(console: Console, artifact: Artifact, program: Program) -> None:
         ],
         ("count", "bytes"),
     )
-    console.table(("operator", "count"), [(name, str(count)) for name, count in program.operators.items()], ("count",))
+    if program.operations is not None:
+        _operations(console, program.operations)
+    else:
+        counts = [(name, str(count)) for name, count in program.operators.items()]
+        console.table(("operator", "count"), counts, ("count",))
+
+
+def _output(tensor: TensorType) -> str:
+    """An output by name: of a program without names, its only one."""
+    kind = {"string": "the likeliest class", "dictionaryType": "probabilities by class"}
+    return f"{tensor.name or 'logits'}: {kind.get(tensor.dtype, f'{list(tensor.shape)} {tensor.dtype}')}"
+
+
+def _operations(console: Console, operations: Sequence[Operation]) -> None:
+    """A Core ML package's operators with their shapes, and what is published against them on the Neural Engine."""
+    planned = any(o.unit for o in operations)  # by Core ML, on a Mac
+    groups = Counter((o.kind, o.shape, o.dtype, o.unit, o.reasons) for o in operations)
+    moved: Counter[tuple[str, tuple[int, ...]]] = Counter()
+    for o in operations:
+        moved[o.kind, o.shape] += o.bytes
+    rows = [
+        (
+            kind,
+            "x".join(map(str, shape)),
+            dtype,
+            str(count),
+            size(moved[kind, shape]),
+            *((unit or "",) if planned else ()),
+            "; ".join(reasons),
+        )
+        for (kind, shape, dtype, unit, reasons), count in groups.items()
+    ]
+    units = ("planned on",) if planned else ()
+    names = ("operator", "makes", "type", "count", "reads and writes", *units, "Neural Engine")
+    console.table(names, rows, ("count", "reads and writes"))
+    copies = [o for o in operations if o.copies]
+    transposes = sum(o.kind == "transpose" for o in copies)
+    reshapes = sum(o.kind in RESHAPES for o in copies)
+    console.say(
+        f"copies   {transposes} transposes, {reshapes} reshapes, {len(copies) - transposes - reshapes} others: "
+        f"{size(sum(o.bytes for o in copies))} of {size(sum(o.bytes for o in operations))} that are read and written"
+    )
+    against = Counter(reason for o in operations for reason in o.reasons)
+    for reason, count in against.most_common():
+        console.say(f"warning  {count} operator(s): {reason}")
+    if against:
+        console.say("         letters are sources, in docs/coreml.md; where an operator runs is known on a device only")
 
 
 def resumed(console: Console, work: Work) -> None:

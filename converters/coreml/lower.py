@@ -1,36 +1,97 @@
-"""Writes an exported edge VOLO as a Core ML package: an ML program with an image input."""
+"""Writes an exported edge VOLO as a Core ML package: an ML program with an image input, and a classifier's outputs.
+
+coremltools 9.0 makes classifiers of one output only. The logits stay beside the classes because the program is given
+its probabilities, and its classes, after it is converted.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch.export import ExportedProgram
 
+from converters.card import Card
 from converters.targets import Choice
 
+HALF = "_cast_fp16"  # what coremltools adds to the name of an operator that it makes compute in half precision
 
-def lower(program: ExportedProgram, choice: Choice, path: Path) -> dict[str, str]:
+
+def lower(
+    program: ExportedProgram, choice: Choice, path: Path, card: Card | None = None, single: Collection[str] = ()
+) -> dict[str, str]:
     """Write `program` to the folder `path`; nothing stays outside a Core ML program, so the answer is {}.
 
-    The input `image` is RGB of the model's size, the output `logits` (1, num_classes).
+    The input `image` is RGB of the model's size, 0..255: normalization is in the weights. The output `logits` is
+    (1, num_classes) in single precision. With a `card`, the package is a classifier that Vision and Xcode's preview
+    take, with the outputs `classLabel` and `classLabel_probs` besides.
+
+    Args:
+        single: names of operators, as in a saved package, that compute in single precision where others do in half.
     """
     import coremltools as ct
 
-    import converters.coreml.dequantize  # noqa: F401 registers how torchao's weights are read
+    import converters.coreml.torch_ops  # noqa: F401 registers what coremltools does not know
 
     (images,), _ = program.example_inputs
-    model = ct.convert(
+    target = getattr(ct.target, f"iOS{choice.minimum_ios}")
+    precision = ct.precision.FLOAT32
+    if choice.scheme.compute == "float16":
+        names = {name.removesuffix(HALF) for name in single}
+        precision = ct.transform.FP16ComputePrecision(
+            lambda operator: names.isdisjoint(output.name for output in operator.outputs)
+        )
+    converted = ct.convert(
         program.run_decompositions({}),  # coremltools takes ATen, torch exports its training dialect
-        convert_to="mlprogram",
+        convert_to="milinternal",
         inputs=[ct.ImageType("image", shape=tuple(images.shape), color_layout=ct.colorlayout.RGB)],
         outputs=[ct.TensorType("logits", dtype=np.float32)],
-        compute_precision=getattr(ct.precision, choice.scheme.compute.upper()),
-        minimum_deployment_target=getattr(ct.target, f"iOS{choice.minimum_ios}"),
+        compute_precision=precision,
+        minimum_deployment_target=target,
+    )
+    classifier = None
+    if card is not None:
+        _add_probabilities(converted)
+        classifier = ct.ClassifierConfig(list(card.labels), predicted_probabilities_output="probabilities")
+    model = ct.convert(
+        converted,
+        convert_to="mlprogram",
+        compute_precision=ct.precision.FLOAT32,  # what was to be half is
+        pass_pipeline=ct.PassPipeline.EMPTY,
+        minimum_deployment_target=target,
+        classifier_config=classifier,
         skip_model_load=True,
     )
+    if card is not None:
+        _describe(model, card)
     model.save(str(path))
     for file in path.rglob("*"):  # coremltools leaves them readable to their owner only
         file.chmod(0o755 if file.is_dir() else 0o644)
     path.chmod(0o755)
     return {}
+
+
+def _add_probabilities(program: Any) -> None:
+    """A second output: the logits' softmax, in single precision as they are."""
+    from coremltools.converters.mil import Builder
+
+    main = program.functions["main"]
+    (logits,) = main.outputs
+    with main:
+        probabilities = Builder.softmax(x=logits, axis=-1, name="probabilities")
+    main._essential_scope_sources.clear()  # no line of torch made this operator, nor the classifier's
+    main.set_outputs([logits, probabilities])
+    main.set_output_types(None)  # those of one output
+
+
+def _describe(model: Any, card: Card) -> None:
+    """What Xcode shows of the package."""
+    model.short_description = card.summary
+    model.author, model.license, model.version = card.author, card.license, card.version
+    model.user_defined_metadata.update(card.facts)
+    model.input_description["image"] = "a photograph, upright, resized and cropped as the metadata's preprocessing says"
+    model.output_description["logits"] = "scores of the classes, in the order of labels.txt"
+    model.output_description["classLabel"] = "the likeliest class"
+    model.output_description["classLabel_probs"] = "the probability of each class"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from converters.coreml.evaluator.package import DTYPES, Operator, Package, read_package
+from converters.coreml.neural_engine import operations, units
 from converters.program import Layer, Program, TensorType, by_frequency
 
 _BITS = {dtype.name: dtype.bits for dtype in DTYPES.values()}
@@ -31,17 +33,21 @@ def read_program(path: str | Path) -> Program:
     layers = tuple(_layer(operator, constants) for operator in package.operators if operator.kind in _LAYERS)
     for name in package.constants:
         constants.note(name, "other constants")
+    planned = units(Path(path))
     tensors = (*package.inputs, *(output for operator in package.operators for output in operator.outputs))
     return Program(
         file_bytes=sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
         inputs=tuple(_input(feature) for feature in description.input),
-        outputs=tuple(TensorType(tuple(size or 0 for size in out.shape), out.dtype) for out in package.outputs),
+        outputs=tuple(
+            TensorType(tuple(size or 0 for size in out.shape), out.dtype, out.name) for out in package.outputs
+        ),
         operators=by_frequency(Counter(operator.kind for operator in package.operators)),
         layers=layers,
         bytes_by_kind=constants.bytes_by(0),
         bytes_by_dtype=constants.bytes_by(1),
         opset=package.opset,
         largest_rank=max(len(tensor.shape) for tensor in tensors),
+        operations=tuple(replace(operation, unit=planned.get(operation.name)) for operation in operations(package)),
     )
 
 
@@ -117,7 +123,7 @@ def _input(feature: Any) -> TensorType:
     """An input as an app sees it: an image, or an array."""
     if feature.type.WhichOneof("Type") == "imageType":
         image = feature.type.imageType
-        return TensorType((image.height, image.width), f"{image.ColorSpace.Name(image.colorSpace)} image")
+        return TensorType((image.height, image.width), f"{image.ColorSpace.Name(image.colorSpace)} image", feature.name)
     array = feature.type.multiArrayType
     dtype = {"FLOAT32": "fp32", "FLOAT16": "fp16"}.get(array.ArrayDataType.Name(array.dataType), "other")
-    return TensorType(tuple(array.shape), dtype)
+    return TensorType(tuple(array.shape), dtype, feature.name)

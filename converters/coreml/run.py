@@ -11,14 +11,17 @@ from converters.coreml import evaluator
 from converters.runner import Array, Runner, RuntimeMissing
 
 
-def load(path: Path) -> Runner:
-    """The package at `path`, ready to run.
+def load(path: Path, runtime: str | None = None) -> Runner:
+    """The package at `path`, ready to run in the `runtime`, a key of `converters.targets.RUNTIMES`.
 
     Raises:
         RequestError: the package is damaged.
-        RuntimeMissing: this is no macOS, and the evaluator does not know one of its operators.
+        RuntimeMissing: this is no macOS, and Core ML was asked for, or the evaluator does not know an operator.
     """
-    return _core_ml(path) if platform.system() == "Darwin" else _evaluator(path)
+    on_mac = platform.system() == "Darwin"
+    if runtime == "native" and not on_mac:
+        raise RuntimeMissing("Core ML runs on macOS only: leave --runtime native out, and the evaluator runs the file")
+    return _core_ml(path) if on_mac and runtime != "evaluator" else _evaluator(path)
 
 
 def _core_ml(path: Path) -> Runner:

@@ -9,12 +9,16 @@ from typing import Any
 
 from torch.export import ExportedProgram
 
+from converters.card import Card
 from converters.executorch.reasons import coreml_reasons, xnnpack_reasons
 from converters.targets import Choice
 
 
-def lower(program: ExportedProgram, choice: Choice, path: Path) -> dict[str, str]:
-    """Write `program` to `path`; why each operator that the backend was not given stayed outside ({} is the aim)."""
+def lower(program: ExportedProgram, choice: Choice, path: Path, card: Card | None = None) -> dict[str, str]:
+    """Write `program` to `path`; why each operator that the backend was not given stayed outside ({} is the aim).
+
+    Such a file has no place for a `card`.
+    """
     from executorch.exir import to_edge_transform_and_lower
 
     partitioner, collecting = _BACKENDS[choice.backend]
@@ -37,7 +41,7 @@ def _coreml(choice: Choice) -> Any:
     from executorch.backends.apple.coreml.compiler import CoreMLBackend
     from executorch.backends.apple.coreml.partition.coreml_partitioner import CoreMLPartitioner
 
-    import converters.coreml.dequantize  # noqa: F401 registers how torchao's weights are read
+    import converters.coreml.torch_ops  # noqa: F401 registers what coremltools does not know
 
     specification = CoreMLBackend.generate_compile_specs(
         compute_unit=ct.ComputeUnit.ALL,

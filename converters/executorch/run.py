@@ -18,8 +18,8 @@ from converters.runner import Array, Runner, RuntimeMissing
 from volo_edge.errors import RequestError
 
 
-def load(path: Path) -> Runner:
-    """The program at `path`, ready to run.
+def load(path: Path, runtime: str | None = None) -> Runner:
+    """The program at `path`, ready to run in the `runtime`, a key of `converters.targets.RUNTIMES`.
 
     Raises:
         RequestError: the runtime does not take it, or its Core ML package is damaged.
@@ -27,22 +27,22 @@ def load(path: Path) -> Runner:
     """
     from executorch.runtime import Runtime
 
-    runtime = Runtime.get()
-    has_core_ml = runtime.backend_registry.is_available(BACKEND)
+    executorch, forward = Runtime.get(), _on_core_ml(path)
+    if forward is not None and runtime is None:
+        runtime = "native" if executorch.backend_registry.is_available(BACKEND) else "evaluator"
+    if forward is not None and runtime == "evaluator":
+        return _evaluator(forward, path)
     try:
-        program = runtime.load_program(str(path))
+        program = executorch.load_program(str(path))
         method = program.load_method("forward")
     except RuntimeError as error:
-        forward = None if has_core_ml else _on_core_ml(path)
-        if forward is not None:
-            return _evaluator(forward, path)
         raise RequestError(f"ExecuTorch cannot load {path} ({error}): convert it again") from error
 
     def run(images: Array) -> Array:
         rows = [method.execute([torch.from_numpy(image[None])])[0] for image in images]
         return np.asarray(torch.cat(rows))
 
-    backend = "Core ML" if has_core_ml and _on_core_ml(path) else "XNNPACK"
+    backend = "XNNPACK" if forward is None else "Core ML"
     return Runner(f"ExecuTorch {version('executorch')}, {backend}", run)
 
 

@@ -2,8 +2,9 @@
 
 The Neural Engine keeps tensors channels-first and pads their last axis to 64 bytes (Apple, "Deploying Transformers on
 the Apple Neural Engine", 2022): tokens stay in the last axis, heads are split off the channels, and no operator
-transposes. Windows are gathered and scattered by convolutions with one-hot kernels (`windows.unfold_convolution`):
-Core ML has no fold, and its unfold is a dense convolution.
+transposes. A softmax is over the channels, as Apple's rules ask: heads become a batch by a reshape of leading axes,
+which moves nothing. Windows are gathered and scattered by convolutions with one-hot kernels
+(`windows.unfold_convolution`): Core ML has no fold, and its unfold is a dense convolution.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class OutlookAttention(nn.Module):
 
         values = unfold_convolution(self.v(x), self.one_hot, w)
         values = values.reshape(batch * heads, dim // heads, w.taps, windows)
-        scores = self.attn(self._pooled(x)).reshape(batch * heads, w.taps, w.taps, windows)
-        weights = scores.softmax(2)
+        scores = self.attn(self._pooled(x)).reshape(batch * heads * w.taps, w.taps, 1, windows)
+        weights = scores.softmax(1).reshape(batch * heads, w.taps, w.taps, windows)
 
         taps = [(weights[:, tap : tap + 1] * values).sum(2, keepdim=True) for tap in range(w.taps)]
         mixed = torch.cat(taps, 2).reshape(batch, dim * w.taps, w.rows, w.columns)
@@ -110,7 +111,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """
     batch, dim, _, queries = query.shape
     q, k, v = (x.reshape(batch, heads, dim // heads, x.shape[3]) for x in (query, key, value))
-    weights = (k.transpose(2, 3) @ q).softmax(2)
+    scores = (k.transpose(2, 3) @ q).reshape(batch * heads, -1, 1, queries)
+    weights = scores.softmax(1).reshape(batch, heads, -1, queries)
     return (v @ weights).reshape(batch, dim, 1, queries)
 
 

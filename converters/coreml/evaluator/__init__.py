@@ -9,6 +9,7 @@ It is no model of Apple's hardware: the Neural Engine accumulates in its own ord
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,12 @@ ARITHMETICS = {
     "float32": "every real number is in single precision, whatever the program says",
     "typed": "what the program types fp16 is rounded to it after every operator; within one, single precision",
 }
+# What looks on: given an operator and what it made, before that is rounded to a type.
+See = Callable[[Operator, tuple[Any, ...]], None]
 # Parameters that are lists of tensors.
 _LISTS = frozenset({"values"})
+# Types of values that are no tensors: a classifier's answers.
+_PLAIN = frozenset({"string", "int64", "dictionaryType"})
 # Integers of these types are axes, sizes and switches where they are scalars or vectors; the others are data.
 _SETTINGS = frozenset({"bool", "int32", "int64", "uint32"})
 
@@ -69,8 +74,11 @@ class _Step:
     rounds: bool
     frees: tuple[str, ...]
 
-    def run(self, values: dict[str, Any]) -> None:
-        """Put the outputs among `values`; RequestError where it fails, or makes another shape than the program says."""
+    def run(self, values: dict[str, Any], see: See | None = None) -> None:
+        """Put the outputs among `values`, and show them to `see`.
+
+        RequestError where it fails, or makes another shape than the program says.
+        """
         operator = self.operator
         arguments = self.constants.copy()
         for parameter, name in self.variables:
@@ -86,6 +94,9 @@ class _Step:
         if len(several) != len(operator.outputs):
             raise RequestError(f"operator {operator.kind} makes {len(several)} values, not {len(operator.outputs)}")
         for output, value in zip(operator.outputs, several, strict=True):
+            if not isinstance(value, Tensor) and output.dtype in _PLAIN:
+                values[output.name] = value
+                continue
             _check_shape(value.shape, output, f"operator {operator.kind}")
             dtype = TORCH_TYPES[output.dtype]
             if value.dtype is not dtype:
@@ -93,6 +104,8 @@ class _Step:
             if self.rounds and output.dtype == "fp16":
                 value = value.half().float()
             values[output.name] = value
+        if see is not None:
+            see(operator, several)
         for name in self.frees:
             values.pop(name, None)
 
@@ -165,11 +178,17 @@ class Evaluator:
             frees=frees,
         )
 
-    def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def __call__(self, see: See | None = None, /, **inputs: NDArray[Any]) -> dict[str, Any]:
         """The outputs by name, real numbers as float32 whatever the program types them.
+
+        A classifier's class is a string or an integer, and its probabilities are a dictionary by class.
 
         An image input takes its levels 0..255, (1, 3, H, W) in the program's own order of colours. RequestError where
         an input is missing, unknown or of another shape, or where an operator fails.
+
+        Args:
+            see: called after every operator with it and with what it made, for those who look into a network.
+            inputs: by name.
         """
         expected = [given.name for given in self.inputs]
         if set(inputs) != set(expected):
@@ -180,8 +199,9 @@ class Evaluator:
                 _check_shape(np.shape(inputs[given.name]), given, "input")
                 values[given.name] = self._as_input(inputs[given.name], given)
             for step in self._steps:
-                step.run(values)
-        return {output.name: np.array(values[output.name]) for output in self.outputs}
+                step.run(values, see)
+        answers = {output.name: values[output.name] for output in self.outputs}
+        return {name: np.array(value) if isinstance(value, Tensor) else value for name, value in answers.items()}
 
     def _as_input(self, array: NDArray[Any], given: Value) -> Tensor:
         value = torch.from_numpy(np.array(array)).to(TORCH_TYPES[given.dtype])
@@ -194,7 +214,7 @@ def _refuse_unknown(package: Package) -> None:
         if operator.kind not in OPERATORS:
             raise Unsupported(f"operator '{operator.kind}' is not one that is evaluated")
     for value in (*package.inputs, *(output for operator in package.operators for output in operator.outputs)):
-        if value.dtype not in TORCH_TYPES:
+        if value.dtype not in TORCH_TYPES and value.dtype not in _PLAIN:
             raise Unsupported(f"'{value.name}' is of type {value.dtype}, which is not evaluated")
 
 

@@ -824,6 +824,13 @@ def _unpacked(data: Tensor, bits: int, count: int) -> Tensor:
     return (each << torch.arange(bits)).sum(1)
 
 
+@_operator
+def classify(probabilities: Tensor, classes: Sequence[Any]) -> tuple[Any, dict[Any, float]]:
+    """The likeliest class, and the probability of each."""
+    values = probabilities.flatten()
+    return classes[int(values.argmax())], dict(zip(classes, values.tolist(), strict=True))
+
+
 _UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "abs": torch.abs,
     "acos": torch.acos,
