@@ -202,7 +202,10 @@ def test_predict_and_inspect(executorch_artifact: Converted, coreml_artifact: Co
             "target executorch needs iOS 16",
         ),
         (("convert", "--target", "executorch", "--runtime", "evaluator"), "--runtime evaluator is for Core ML"),
-        (("convert", "--target", "coreml", "--runtime", "nativ"), "no runtime is called 'nativ': did you mean native"),
+        (
+            ("convert", "--target", "coreml", "--runtime", "nativ"),
+            "no runtime is called 'nativ': did you mean",
+        ),
         (("convert", "--target", "coreml", "--minimum-ios", "x"), "--minimum-ios: invalid int value: 'x'"),
         (("convert", "--target", "coreml", "--model", "volo_d1_244"), "did you mean 'volo_d1_224'?"),
         (("convert", "--target", "coreml", "--weights", "absent.pth"), "no weights at absent.pth"),

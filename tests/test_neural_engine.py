@@ -1,4 +1,4 @@
-"""What is known against operators on the Neural Engine, found in saved packages, and what half precision cannot hold."""
+"""What is known against operators on the Neural Engine, and what half precision cannot hold, in saved packages."""
 
 from __future__ import annotations
 
