@@ -124,6 +124,33 @@ def sensitivity(args: argparse.Namespace, console: Console) -> None:
     show.sensitivity(console, result)
 
 
+def reference(args: argparse.Namespace, console: Console) -> None:
+    """Compute the float model's answers for a folder of photographs, on a GPU where there is one."""
+    from volo_edge.reference.request import Request, check
+
+    request = Request(
+        model=args.model,
+        weights=args.weights,
+        image_size=args.image_size,
+        data=args.data,
+        device=args.device,
+        limit=args.limit,
+        output=args.output,
+        force=args.force,
+    )
+    check(request)
+    with console.progress() as steps:
+        with steps.step("importing torch"):
+            from volo_edge.reference.compute import compute
+        result = compute(request, steps)
+    if console.json:
+        read = result.reference.read
+        written = {"output": str(result.path), "photographs": int(read.sum()), "unreadable": int((~read).sum())}
+        record = asdict(result.reference.record)
+        console.result(written | {"resumed": result.resumed, "seconds": result.seconds, "record": record})
+    show.reference(console, result)
+
+
 def models(args: argparse.Namespace, console: Console) -> None:
     """List the models that have a name."""
     from volo_edge.variants import VARIANTS
@@ -174,11 +201,8 @@ def parser() -> Parser:
         added.set_defaults(run=run)
         return added
 
-    def program(sub: Parser) -> None:
-        """The arguments that say what is to be made of which model."""
-        sub.add_argument("--target", required=True, metavar="executorch|coreml", help="the kind of file")
-        sub.add_argument("--backend", metavar="NAME", help="what computes it on the phone")
-        sub.add_argument("--quantize", metavar="SCHEME", help="see 'volo-edge schemes'")
+    def model(sub: Parser) -> None:
+        """The arguments that say which model."""
         sub.add_argument(
             "--model", metavar="NAME", help="see 'volo-edge models'; found from the weights where left out"
         )
@@ -186,6 +210,13 @@ def parser() -> Parser:
             "--weights", metavar="FILE", help=".pth.tar, .pth, .safetensors or hf-hub:timm/NAME; else the demo's"
         )
         sub.add_argument("--image-size", metavar="N", type=pixels, help="pixels a side, or HEIGHTxWIDTH")
+
+    def program(sub: Parser) -> None:
+        """The arguments that say what is to be made of which model."""
+        sub.add_argument("--target", required=True, metavar="executorch|coreml", help="the kind of file")
+        sub.add_argument("--backend", metavar="NAME", help="what computes it on the phone")
+        sub.add_argument("--quantize", metavar="SCHEME", help="see 'volo-edge schemes'")
+        model(sub)
         sub.add_argument(
             "--calibration-size", metavar="N", type=int, default=256, help="photographs to fit a scheme to (256)"
         )
@@ -212,6 +243,16 @@ def parser() -> Parser:
     sub.add_argument("--limit", metavar="N", type=int, default=500, help="photographs to measure on (500)")
     sub.add_argument("--output", metavar="DIR", type=Path, help="the folder to write")
     sub.add_argument("--force", action="store_true", help="replace an earlier result that is there")
+
+    sub = verb(reference)
+    model(sub)
+    sub.add_argument("--data", metavar="DIR", type=Path, required=True, help="photographs, in class folders or without")
+    sub.add_argument(
+        "--device", metavar="auto|cpu|cuda|mps", default="auto", help="what computes; the fastest there is"
+    )
+    sub.add_argument("--limit", metavar="N", type=int, help="photographs, as many of each class; all otherwise")
+    sub.add_argument("--output", metavar="FILE.npz", type=Path, required=True, help="the file to write")
+    sub.add_argument("--force", action="store_true", help="replace a file that is there")
 
     for run in (models, schemes, doctor):
         verb(run)

@@ -42,15 +42,7 @@ class Request:
 def check(request: Request) -> Choice:
     """The combination asked for; RequestError for what is wrong with the request and can be seen from it alone."""
     choice = choose(request.target, request.backend, request.scheme, request.minimum_ios)
-    variant = None
-    if request.model is not None or request.weights is None:
-        variant = variants.find(request.model or variants.DEMO)
-    if variant is not None and request.image_size is not None:
-        replace(variant.architecture, image_size=request.image_size)  # which refuses what the grid cannot hold
-    if request.weights is not None and not request.weights.startswith("hf-hub:") and not Path(request.weights).exists():
-        raise RequestError(
-            f"no weights at {request.weights}: give a .pth.tar, .pth or .safetensors file, or hf-hub:NAME"
-        )
+    check_model(request.model, request.weights, request.image_size)
     for path, what in ((request.photographs, "folder of images"), (request.labels, "file of labels")):
         if path is not None and not path.exists():
             raise RequestError(f"there is no {what} at {path}")
@@ -60,6 +52,17 @@ def check(request: Request) -> Choice:
     if request.output is not None:
         files.check_replaceable(request.output, files.MANIFEST, request.force)
     return choice
+
+
+def check_model(model: str | None, weights: str | None, image_size: tuple[int, int] | None) -> None:
+    """RequestError where there is no such model, image size or file of weights."""
+    variant = None
+    if model is not None or weights is None:
+        variant = variants.find(model or variants.DEMO)
+    if variant is not None and image_size is not None:
+        replace(variant.architecture, image_size=image_size)  # which refuses what the grid cannot hold
+    if weights is not None and not weights.startswith("hf-hub:") and not Path(weights).exists():
+        raise RequestError(f"no weights at {weights}: give a .pth.tar, .pth or .safetensors file, or hf-hub:NAME")
 
 
 def check_calibration(scheme: Scheme, weights: str | None, photographs: Path | None) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from volo_edge.convert import Converted
     from volo_edge.doctor import Finding
     from volo_edge.predict import Predictions
+    from volo_edge.reference.compute import Result as ReferenceResult
     from volo_edge.sensitivity.measure import Layer as MeasuredLayer
     from volo_edge.sensitivity.measure import Measured, Result, Work
 
@@ -212,6 +213,19 @@ def sensitivity(console: Console, result: Result) -> None:
     console.say(f"next     look at {result.folder}/{PLOT}")
     convert = f"volo-edge convert --target {request['target']} --backend {request['backend']}"
     console.say(f"         {convert} --quantize {request['scheme']['name']} to measure a file")
+
+
+def reference(console: Console, result: ReferenceResult) -> None:
+    """What the float model said, on what, and what to do with it."""
+    found, record = result.reference, result.reference.record
+    skipped(console, [name for name, read in zip(found.files, found.read, strict=True) if not read])
+    if result.resumed:
+        console.note(f"{result.resumed} photograph(s) were done by an earlier run and are not done again")
+    console.say(f"wrote    {result.path}  {size(result.path.stat().st_size)}, {result.seconds:.0f} s")
+    console.say(f"model    {record.model}, weights sha256 {record.weights_sha256[:16]}")
+    console.say(f"device   {record.device_name}, {record.arithmetic}, torch {record.versions['torch']}")
+    console.say(f"data     {int(found.read.sum())} photographs, list sha256 {record.list_sha256[:16]}")
+    console.say(f"next     volo-edge evaluate ARTIFACT --data DIR --reference {result.path}")
 
 
 def _by_snr(layer: MeasuredLayer) -> float:

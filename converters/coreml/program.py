@@ -81,7 +81,9 @@ def read_weights(path: str | Path) -> tuple[StoredLayer, ...]:
             continue
         bias = operator.arguments.get("bias")
         given = levels(operator.arguments["x"][0])
-        weights, biases = (None if names is None else np.asarray(known(names[0]), np.float32) for names in (weight, bias))
+        weights, biases = (
+            None if names is None else np.asarray(known(names[0]), np.float32) for names in (weight, bias)
+        )
         assert weights is not None
         found.append(StoredLayer(weights, biases, given, None))
     return tuple(found)

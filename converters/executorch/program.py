@@ -330,7 +330,9 @@ def _stored(graph: Table, constant: Callable[[Table], bytes]) -> Iterator[Stored
             continue  # a product of two activations
         array = decoded(weight)
         if array.ndim == 4:  # (out, height, width, in); depthwise (1, height, width, channels)
-            array = array.transpose(3, 0, 1, 2) if "Depthwise" in node["xnode_union_type"] else array.transpose(0, 3, 1, 2)
+            array = (
+                array.transpose(3, 0, 1, 2) if "Depthwise" in node["xnode_union_type"] else array.transpose(0, 3, 1, 2)
+            )
         yield StoredLayer(
             weight=array,
             bias=decoded(bias) if bias is not None and bias["constant_buffer_idx"] else None,
