@@ -255,7 +255,7 @@ def evaluated(console: Console, result: EvaluationResult) -> None:
             ),
             f"{one.agreement:.2f}",
             _number(one.snr_db, ".1f"),
-            "-" if one.growth is None else one.growth.worst,
+            (one.growth and one.growth.worst) or "-",
             f"{one.latency.median_ms:.1f}",
         )
         for one in report.artifacts

@@ -22,6 +22,7 @@ from volo_edge.report.contents import BlockError, ErrorGrowth
 from volo_edge.sensitivity.rounding import by_token
 
 LOGITS = "logits"
+_QUIET = 1e-8  # noise to signal, 80 dB: less changes no class
 
 
 def measure(
@@ -66,7 +67,7 @@ def measure(
     del own[LOGITS]
     errors = tuple(BlockError(name, grown[name].snr_db, own[name].snr_db if name in own else None) for name in grown)
     worst = max(own, key=lambda name: own[name].ratio)
-    return ErrorGrowth(count, errors, worst)
+    return ErrorGrowth(count, errors, worst if own[worst].ratio > _QUIET else None)
 
 
 def with_layers(edge: EdgeVOLO, stored: Sequence[StoredLayer]) -> EdgeVOLO:
@@ -163,7 +164,7 @@ class _Error:
         """In decibels; None without noise."""
         if self.ratio == 0:
             return None
-        return float(-10 * np.log10(self.ratio))
+        return max(-1000.0, float(-10 * np.log10(self.ratio)))
 
 
 def _remove(handles: Iterable[Any]) -> None:

@@ -153,8 +153,8 @@ def evaluate(work: Work, steps: Steps) -> Result:
     start = time.monotonic()
     reference, float_answers, resumed = _float_answers(work, steps)
     _require_same(reference.record, work.artifacts[0], "the float model's answers")
-    answered = [_file_answers(work, one, steps) for one in work.artifacts]
-    read = np.logical_and.reduce([float_answers.read, *(answers.read for answers, _, _ in answered)])
+    ran = [_run(work, one, steps) for one in work.artifacts]
+    read = np.logical_and.reduce([float_answers.read, *(one.answers.read for one in ran)])
     rows = np.flatnonzero(read)
     if not len(rows):
         raise RequestError(f"none of the images in {work.images.root} can be read, {work.images.files[0]} for one")
@@ -169,8 +169,8 @@ def evaluate(work: Work, steps: Steps) -> Result:
         data=_data(work, read),
         float_model=_float_model(work, reference, float_facts, labels is not None),
         artifacts=tuple(
-            _outcome(work, one, answers, runner, float_answers, float_facts, rows, steps)
-            for one, (answers, runner, _) in zip(work.artifacts, answered, strict=True)
+            _outcome(work, *pair, float_answers, float_facts, rows, steps)
+            for pair in zip(work.artifacts, ran, strict=True)
         ),
         machine=machine.this(),
         versions=_versions(),
@@ -178,7 +178,7 @@ def evaluate(work: Work, steps: Steps) -> Result:
     with steps.step("writing"):
         write(report, work.images.root, work.wanted.output, work.wanted.force)
     shutil.rmtree(work.state, ignore_errors=True)
-    resumed += sum(done for _, _, done in answered)
+    resumed += sum(one.resumed for one in ran)
     return Result(work.wanted.output, report, resumed, time.monotonic() - start)
 
 
@@ -308,8 +308,18 @@ def _float_answers(work: Work, steps: Steps) -> tuple[Reference, Answers, int]:
     return reference, Answers(reference.read, reference.logits), done
 
 
-def _file_answers(work: Work, one: Artifact, steps: Steps) -> tuple[Answers, Runner, int]:
-    """The artifact's answers for the photographs, its file in its runtime, and how many an earlier run had left."""
+@dataclass(frozen=True, eq=False)
+class _Ran:
+    """A file's answers for the photographs, what ran it and how fast, and how many an earlier run had left."""
+
+    answers: Answers
+    runtime: str
+    latency: Latency
+    resumed: int
+
+
+def _run(work: Work, one: Artifact, steps: Steps) -> _Ran:
+    """Run the artifact's file on every photograph; it is let go of before the next one is loaded."""
     m = one.manifest
     with steps.step(f"loading {_name(one)}"):
         runner = load_runner(one)
@@ -330,14 +340,15 @@ def _file_answers(work: Work, one: Artifact, steps: Steps) -> tuple[Answers, Run
             work.state / f"{_name(one)}-{key}.f32",
             progress,
         )
-    return answers, runner, done[0]
+    with steps.step(f"timing {_name(one)}"):
+        latency = _latency(runner, m.preprocessing)
+    return _Ran(answers, runner.runtime, latency, done[0])
 
 
 def _outcome(
     work: Work,
     one: Artifact,
-    answers: Answers,
-    runner: Runner,
+    ran: _Ran,
     reference: Answers,
     float_facts: Facts,
     rows: Labels,
@@ -347,15 +358,13 @@ def _outcome(
     m, model = one.manifest, one.manifest.files["model"]
     labels = None if work.labels is None else work.labels[rows]
     with steps.step(f"comparing {_name(one)}"):
-        found = facts.gather(answers.logits, reference.logits, rows, labels)
+        found = facts.gather(ran.answers.logits, reference.logits, rows, labels)
         top1 = top5 = calibration_error = None
         classes: tuple[contents.ClassDrop, ...] = ()
         if labels is not None:
             top1, top5 = facts.compare(found.top1, float_facts.top1), facts.compare(found.top5, float_facts.top5)
             calibration_error = statistics.calibration_error(found.confidence, found.top1)
             classes = facts.by_class(found, float_facts, labels, one.labels)
-    with steps.step(f"timing {_name(one)}"):
-        latency = _latency(runner, m.preprocessing)
     grown, note = _growth(work, one, rows, steps)
     passed = None if work.wanted.max_drop is None or top1 is None else top1.high <= work.wanted.max_drop
     agreement = 100 * float((found.said == float_facts.said).mean())
@@ -365,7 +374,7 @@ def _outcome(
         target=m.target,
         backend=m.backend,
         scheme=m.quantization.scheme,
-        runtime=runner.runtime,
+        runtime=ran.runtime,
         model_sha256=model.sha256,
         bytes=model.bytes,
         delegate_calls=m.graph.delegate_calls,
@@ -383,7 +392,7 @@ def _outcome(
         changed=_changed(work.images, one.labels, found, float_facts, rows, labels),
         growth=grown,
         growth_note=note,
-        latency=latency,
+        latency=ran.latency,
         devices=tuple(work.devices[model.sha256]),
     )
 
@@ -393,12 +402,13 @@ def verdict(top1: Comparison | None, agreement: float, max_drop: float | None) -
     if top1 is None:
         return f"says the float model's class for {agreement:.2f} % of the photographs."
     interval = f"95 % interval {top1.low:+.2f} to {top1.high:+.2f}"
-    if top1.low > 0:
-        said = f"loses {top1.drop:.2f} points of top-1 ({interval}): the loss is real."
-    elif top1.high < 0:
-        said = f"gains {-top1.drop:.2f} points of top-1 ({interval} of the drop)."
+    change = f"{'gains' if top1.drop < 0 else 'loses'} {abs(top1.drop):.2f} points of top-1"
+    if top1.low > 0 or top1.high < 0:
+        said = f"{change} (drop's {interval}), which is more than chance."
+    elif top1.worse == top1.better == 0:
+        said = f"has the same photographs right as the float model (drop's {interval})."
     else:
-        said = f"loses {top1.drop:.2f} points of top-1 ({interval}), which may be chance."
+        said = f"{change} (drop's {interval}), which may be chance."
     if max_drop is None:
         return said
     if top1.high <= max_drop:

@@ -151,7 +151,8 @@ class BlockError:
 
     Args:
         block: its name, as in the checkpoint.
-        snr_db: signal to noise ratio of what it makes, with all that went wrong before it; null without noise.
+        snr_db: signal to noise ratio of what it makes, with all that went wrong before it; null without noise,
+            -1000 where it makes something that is no number.
         own_snr_db: the same of the block alone, given what the float model gives it; null without noise, or for the
             logits.
     """
@@ -168,12 +169,12 @@ class ErrorGrowth:
     Args:
         photographs: how many it was measured on.
         blocks: in the order they run.
-        worst: the block with the lowest SNR of its own.
+        worst: the block with the lowest SNR of its own; null where all are above 80 dB, which changes no class.
     """
 
     photographs: int
     blocks: tuple[BlockError, ...]
-    worst: str
+    worst: str | None
 
 
 @dataclass(frozen=True)

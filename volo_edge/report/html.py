@@ -68,17 +68,19 @@ def headline(report: Report) -> str:
         return f"{count} artifact(s): no class is known, so no accuracy; agreement with the float model is below."
     if report.max_drop is not None:
         passed = sum(one.passed is True for one in judged)
-        return (
-            f"{passed} of {count} artifact(s) lose no more than {report.max_drop:g} points of top-1 accuracy for sure."
-        )
+        return f"{passed} of {count} artifact(s) pass: what they lose of top-1 is {_points(report.max_drop)} at most."
     real = [one for one in judged if one.top1 is not None and one.top1.low > 0]
     if not real:
-        return f"Of {count} artifact(s) none loses so much top-1 accuracy that it could not be chance."
+        return f"{count} artifact(s), and none loses so much top-1 accuracy that it could not be chance."
     worst = max(real, key=lambda one: one.top1.drop if one.top1 else 0)
     drop = worst.top1.drop if worst.top1 else 0
     return (
-        f"{len(real)} of {count} artifact(s) lose top-1 accuracy for sure; most loses {worst.name}, {drop:.2f} points."
+        f"{len(real)} of {count} artifact(s) lose more top-1 than chance; most loses {worst.name}, {drop:.2f} points."
     )
+
+
+def _points(count: float) -> str:
+    return f"{count:g} point{'' if count == 1 else 's'}"
 
 
 def _evaluated(one: Outcome) -> bool:

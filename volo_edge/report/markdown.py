@@ -65,6 +65,6 @@ def _cells(one: Outcome) -> tuple[str, ...]:
         "" if top1 is None else f"{top1.p_value:.2g}",
         f"{one.agreement:.2f}",
         "∞" if one.snr_db is None else f"{one.snr_db:.1f}",
-        "" if one.growth is None else f"`{one.growth.worst}`",
+        f"`{one.growth.worst}`" if one.growth and one.growth.worst else "",
         f"{one.latency.median_ms:.1f}",
     )

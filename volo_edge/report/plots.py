@@ -14,6 +14,7 @@ from volo_edge.report.contents import Outcome, Report
 
 _WIDTH = 720
 _LINE = 15  # pixels between two labels, at least
+_TOP_DB = 80.0  # beyond which no class changes: what is quieter is drawn there
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,15 @@ def intervals(report: Report) -> str:
     margin = 0.06 * (max(values) - min(values))
     left = 24 + 6.6 * max(len(one.name) for _, one in shown)
     x = Axis(min(values) - margin, max(values) + margin, left, _WIDTH - 16)
-    bottom = 24 * len(shown) + 14
-    parts = _x_axis(x, 8, bottom, "points of top-1 accuracy lost against the float model, with 95 % interval")
-    parts.append(_line(x(0), 8, x(0), bottom, "zero"))
+    bottom = 24 * len(shown) + 22
+    parts = _x_axis(x, 16, bottom, "points of top-1 accuracy lost against the float model, with 95 % interval")
+    parts.append(_line(x(0), 16, x(0), bottom, "zero"))
     for gate in _gate(report):
-        parts.append(_line(x(gate), 8, x(gate), bottom, "gate"))
-        parts.append(_text(x(gate), 7, f"gate {gate:g}", "middle gatetext"))
+        parts.append(_line(x(gate), 16, x(gate), bottom, "gate"))
+        parts.append(_text(x(gate), 12, f"gate {gate:g}", "middle gatetext"))
     for row, ((number, one), top) in enumerate(zip(shown, tops, strict=True)):
-        y = 24 + 24 * row
-        parts.append(_text(left - 10, y + 4, one.name, "end"))
+        y = 32 + 24 * row
+        parts.append(_text(left - 10, y + 4, one.name, {True: "end good", False: "end bad", None: "end"}[one.passed]))
         parts.append(_line(x(top.low), y, x(top.high), y, f"whisker s{number % 12}"))
         title = f"{one.name}: {top.drop:+.2f} points ({top.low:+.2f} to {top.high:+.2f})"
         parts.append(_dot(x(top.drop), y, 5, number, title))
@@ -93,7 +94,7 @@ def accuracy_against(report: Report, what: str, values: Sequence[float | None], 
     if report.float_model.top1 is not None:
         level = y(report.float_model.top1)
         parts.append(_line(52, level, width - 8, level, "zero"))
-        parts.append(_text(width - 8, level - 4, "float", "end small"))
+        parts.append(_text(56, level - 4, "float", "start small"))
     places = _apart([(x(value), y(top)) for _, value, top, _ in points])
     for (number, value, top, one), (_, label) in zip(points, places, strict=True):
         parts.append(_dot(x(value), y(top), 4.5, number, f"{one.name}: {top:.2f} %, {value:.3g} {unit}"))
@@ -107,37 +108,35 @@ def growth(report: Report) -> str:
     if not shown:
         return ""
     names = [block.block for block in (shown[0][1].growth.blocks if shown[0][1].growth else ())]
-    known = [snr for _, one in shown for snr in _snrs(one) if snr is not None and math.isfinite(snr)]
-    if not known:
-        return ""
+    known = [snr for _, one in shown for snr in _snrs(one)]
     x = Axis(0, max(1, len(names) - 1), 46, _WIDTH - 40)
-    y = Axis(min(0.0, min(known)), max(known) + 3, 250, 12)
+    y = Axis(min(0.0, *known), max(known) + 3, 250, 12)
     parts = _y_axis(y, 46, _WIDTH - 40, "SNR, dB")
     for index, name in enumerate(names):
         place = f'transform="translate({x(index):.1f} 262) rotate(40)"'
         parts.append(f'<text class="start small" {place}>{escape(name)}</text>')
     ends = []
     for number, one in shown:
-        points = [(x(i), y(snr)) for i, snr in enumerate(_snrs(one)) if snr is not None and math.isfinite(snr)]
+        points = [(x(i), y(snr)) for i, snr in enumerate(_snrs(one))]
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
         dashed = " dashed" if one.target == "coreml" else ""
         parts.append(
             f'<polyline class="line s{number % 12}{dashed}" points="{path}">'
             f"<title>{escape(one.name)}</title></polyline>"
         )
-        ends.append((_WIDTH - 40.0, points[-1][1] if points else y.start))
+        ends.append((_WIDTH - 40.0, points[-1][1]))
         if one.growth is not None and one.growth.worst in names:
             index = names.index(one.growth.worst)
-            snr = _snrs(one)[index]
-            if snr is not None and math.isfinite(snr):
-                parts.append(_dot(x(index), y(snr), 4, number, f"{one.name}: {one.growth.worst} adds most of its own"))
+            parts.append(_dot(*points[index], 4, number, f"{one.name}: {one.growth.worst} adds most of its own"))
     for (number, _), (left, label) in zip(shown, _apart(ends), strict=True):
         parts.append(_text(left + 5, label + 4, str(number + 1), f"start small fill s{number % 12}"))
     return _svg(340, parts, "Signal to noise ratio after each block")
 
 
-def _snrs(one: Outcome) -> list[float | None]:
-    return [block.snr_db for block in one.growth.blocks] if one.growth else []
+def _snrs(one: Outcome) -> list[float]:
+    """After each block, as drawn."""
+    found = [block.snr_db for block in one.growth.blocks] if one.growth else []
+    return [_TOP_DB if snr is None else min(max(snr, -_TOP_DB), _TOP_DB) for snr in found]
 
 
 def _gate(report: Report) -> list[float]:
