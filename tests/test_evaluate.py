@@ -435,6 +435,7 @@ def test_bad_requests(tmp_path: Path) -> None:
     assert "at least 1" in refusal("evaluate", none, *with_data, "--limit", "0")
     assert "no device is called 'gpu'" in refusal("evaluate", none, *with_data, "--reference-device", "gpu")
     assert "is named twice" in refusal("evaluate", none, none, *with_data)
+    assert "two artifacts are called 'none'" in refusal("evaluate", none, tmp_path / "other" / "none", *with_data)
     assert contents(tmp_path) == {}
 
 

@@ -21,7 +21,8 @@ def this() -> Machine:
     """The one that this runs on."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return Machine(f"{platform.system()} {platform.release()}, {platform.machine()}", processor(), cores)
+    system = f"macOS {platform.mac_ver()[0]}" if platform.system() == "Darwin" else platform.system()
+    return Machine(f"{system}, {platform.machine()}", processor(), cores)
 
 
 def processor() -> str:

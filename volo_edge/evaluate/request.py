@@ -53,6 +53,9 @@ def check(wanted: Request) -> None:
     check_device(wanted.reference_device)
     if len({path.resolve() for path in wanted.artifacts}) < len(wanted.artifacts):
         raise RequestError("an artifact is named twice: name each once")
+    names = [path.resolve().name for path in wanted.artifacts]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RequestError(f"two artifacts are called '{twice[0]}', by which the report tells them apart: rename one")
     for path, what in (
         (wanted.class_map, "class map"),
         (wanted.reference, "float reference"),

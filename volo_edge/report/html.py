@@ -68,7 +68,8 @@ def headline(report: Report) -> str:
         return f"{count} artifact(s): no class is known, so no accuracy; agreement with the float model is below."
     if report.max_drop is not None:
         passed = sum(one.passed is True for one in judged)
-        return f"{passed} of {count} artifact(s) pass: what they lose of top-1 is {_points(report.max_drop)} at most."
+        ruled_out = f"a loss of more than {_points(report.max_drop)} of top-1 is ruled out"
+        return f"{passed} of {count} artifact(s) pass: {ruled_out}."
     real = [one for one in judged if one.top1 is not None and one.top1.low > 0]
     if not real:
         return f"{count} artifact(s), and none loses so much top-1 accuracy that it could not be chance."

@@ -40,7 +40,7 @@ class Axis:
     def ticks(self, about: int = 6) -> list[float]:
         """Round numbers within it."""
         if self.log:
-            steps = [m * 10.0**e for e in range(-3, 7) for m in (1, 2, 5)]
+            steps = [m * 10.0**e for e in range(-3, 7) for m in (1, 1.5, 2, 3, 5, 7)]
             return [step for step in steps if self.low <= step <= self.high]
         raw = (self.high - self.low) / about
         size = 10.0 ** math.floor(math.log10(raw))
