@@ -9,10 +9,11 @@ DEMO := demo
 
 .PHONY: demo test quick lint schema clean
 
-demo: .venv/installed  ## Convert the demo model for both targets and classify photographs with the saved file
+demo: .venv/installed  ## Convert the demo model for both targets, classify photographs with the file, judge both files
 	$(BIN)/volo-edge convert --target executorch --output $(DEMO)/executorch --force
 	$(BIN)/volo-edge convert --target coreml --output $(DEMO)/coreml --force
 	$(BIN)/volo-edge predict $(DEMO)/executorch $(PHOTOS)/{cat,frog,ship,truck}/0002.jpg
+	$(BIN)/volo-edge evaluate $(DEMO)/executorch $(DEMO)/coreml --data $(PHOTOS) --output $(DEMO)/report --force
 
 # Conversions are Python on one core: two at a time, each with a thread of its own.
 test: lint  ## Everything that CI runs
@@ -26,8 +27,10 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-schema: .venv/installed  ## Write the manifest's JSON Schema anew
+schema: .venv/installed  ## Write the published JSON Schemas anew
 	$(BIN)/python -m volo_edge.artifact > docs/manifest.schema.json
+	$(BIN)/python -m volo_edge.device_results > docs/device-results.schema.json
+	$(BIN)/python -m volo_edge.report.contents > docs/report.schema.json
 
 .venv/installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "volo-edge needs Python 3.10 to 3.13; pass PYTHON=/path/to/python" >&2; exit 2; }

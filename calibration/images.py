@@ -136,17 +136,18 @@ def balanced_subset(images: ImageList, count: int, seed: int) -> ImageList:
         turns.append((taken.get(label, 0), rank(images.classes[label]) if images.classes else b"", index))
         taken[label] = taken.get(label, 0) + 1
     chosen = sorted(index for _, _, index in sorted(turns)[:count])
-    return _selected(images, chosen)
+    return selected(images, chosen)
 
 
 def without(images: ImageList, taken: ImageList) -> ImageList:
     """The `images` that are not in `taken`, a subset of them."""
     gone = set(taken.files)
     left = [index for index, name in enumerate(images.files) if name not in gone]
-    return _selected(images, left)
+    return selected(images, left)
 
 
-def _selected(images: ImageList, indices: Sequence[int]) -> ImageList:
+def selected(images: ImageList, indices: Sequence[int]) -> ImageList:
+    """Those of the `images` at `indices`."""
     return replace(
         images,
         files=tuple(images.files[index] for index in indices),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 RESHAPES = frozenset({"reshape", "expand_dims", "squeeze", "flatten2d"})  # of Core ML's operators
 
@@ -118,6 +122,35 @@ class Program:
     opset: str | None = None
     largest_rank: int | None = None
     operations: tuple[Operation, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels that a static activation is rounded to: (integer - `zero_point`) * `scale`, `lowest`..`highest`."""
+
+    scale: float
+    zero_point: int
+    lowest: int
+    highest: int
+
+
+Activation = Levels | Literal["dynamic"] | None  # "dynamic": 8 bits, each token within its own range; None: not rounded
+
+
+@dataclass(frozen=True, eq=False)
+class StoredLayer:
+    """What an operator that carries weights computes with, read back from a file: what `read_weights` returns.
+
+    Args:
+        weight: (out, in) of a linear, (out, in / groups, height, width) of a convolution; what its integers stand for.
+        bias: (out,); None where it has none.
+        given, made: how its input and its output are rounded.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32] | None
+    given: Activation
+    made: Activation
 
 
 def by_frequency(counts: Counter[str]) -> dict[str, int]:

@@ -26,7 +26,7 @@ def test_the_wheel_ships_the_demo_model_its_photographs_and_the_labels(tmp_path:
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "calibration/volo_cifar10/volo_cifar10.safetensors" in names
-    assert "volo_edge/imagenet1k.txt" in names
+    assert {"volo_edge/imagenet1k.txt", "volo_edge/report/template.html"} <= set(names)
     assert {"volo_edge/cli.py", "volo_edge/decompose/edge.py", "converters/coreml/lower.py"} <= set(names)
     photographs = [name for name in names if name.endswith(".jpg")]
     assert sum("/calibration/" in name.removeprefix("calibration/") for name in photographs) == 200

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +19,9 @@ from converters.program import HalfPrecision
 from converters.targets import TARGETS
 from volo_edge import files
 from volo_edge.errors import RequestError, did_you_mean
+from volo_edge.formats import Format
 from volo_edge.preprocess import Preprocessing
 from volo_edge.validate.parity import Parity
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 FORMAT_VERSION = 1
 LABELS = "labels.txt"
@@ -191,26 +188,17 @@ class Manifest:
     format_version: Literal[1] = 1
 
 
-@cache
-def _adapter() -> TypeAdapter[Manifest]:
-    from pydantic import TypeAdapter
-
-    parts = (Manifest, ModelInfo, Quantization, Calibration, FileInfo, UndelegatedOp, Graph, SelftestCase, Selftest)
-    for part in (*parts, HalfPrecision, Parity, Preprocessing):
-        setattr(part, "__pydantic_config__", {"extra": "forbid", "json_schema_serialization_defaults_required": True})  # noqa: B010 as pydantic reads it
-    return TypeAdapter(Manifest)
+FORMAT = Format(Manifest, FORMAT_VERSION, "manifest", "convert the model again")
 
 
 def as_json(manifest: Manifest) -> dict[str, Any]:
     """The manifest as JSON has it; a number that is not finite is null."""
-    values: dict[str, Any] = json.loads(_adapter().dump_json(manifest))
-    return values
+    return FORMAT.as_json(manifest)
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of `manifest.json`."""
-    schema = _adapter().json_schema(mode="serialization")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return FORMAT.schema()
 
 
 @dataclass(frozen=True)
@@ -238,7 +226,7 @@ def read(folder: str | Path) -> Artifact:
     if not path.is_file():
         what = "not there" if not folder.exists() else f"no artifact (it holds no {files.MANIFEST})"
         raise RequestError(f"{folder} is {what}: give a folder that 'volo-edge convert' wrote")
-    manifest = _read_manifest(path)
+    manifest = FORMAT.read(path)
     if manifest.target not in TARGETS:
         raise RequestError(
             f"{path}: no target is called '{manifest.target}': {did_you_mean(manifest.target, [*TARGETS])}"
@@ -258,26 +246,6 @@ def read(folder: str | Path) -> Artifact:
             raise RequestError(f"{file} is not the file the manifest names: copy or convert it again")
     labels = _read_labels(folder / manifest.files["labels"].path, manifest.model.num_classes)
     return Artifact(folder, manifest, labels)
-
-
-def _read_manifest(path: Path) -> Manifest:
-    from pydantic import ValidationError
-
-    try:
-        text = path.read_bytes()
-        version = json.loads(text).get("format_version")
-    except (ValueError, AttributeError, RecursionError, OSError) as error:
-        raise RequestError(f"{path} is damaged ({error}): convert the model again") from None
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise RequestError(f"{path} is of format {version}, and this volo-edge reads {FORMAT_VERSION}: update it")
-    try:
-        return _adapter().validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        raise RequestError(f"{path} is no manifest: {place}: {first['msg']}; convert the model again") from None
-    except RequestError as error:  # of the preprocessing
-        raise RequestError(f"{path} is no manifest: {error}; convert the model again") from None
 
 
 def _read_labels(path: Path, num_classes: int) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -129,6 +130,72 @@ def sensitivity(args: argparse.Namespace, console: Console) -> None:
     show.sensitivity(console, result)
 
 
+def reference(args: argparse.Namespace, console: Console) -> None:
+    """Compute the float model's answers for a folder of photographs, on a GPU where there is one."""
+    from volo_edge.reference.request import Request, check
+
+    request = Request(
+        model=args.model,
+        weights=args.weights,
+        image_size=args.image_size,
+        data=args.data,
+        device=args.device,
+        limit=args.limit,
+        output=args.output,
+        force=args.force,
+    )
+    check(request)
+    with console.progress() as steps:
+        with steps.step("importing torch"):
+            from volo_edge.reference.compute import compute
+        result = compute(request, steps)
+    if console.json:
+        read = result.reference.read
+        written = {"output": str(result.path), "photographs": int(read.sum()), "unreadable": int((~read).sum())}
+        record = asdict(result.reference.record)
+        console.result(written | {"resumed": result.resumed, "seconds": result.seconds, "record": record})
+    show.reference(console, result)
+
+
+def evaluate(args: argparse.Namespace, console: Console) -> None:
+    """Judge artifacts' saved files on photographs against the float model, and write an accuracy report."""
+    from volo_edge.evaluate.request import Request, check
+
+    request = Request(
+        artifacts=tuple(args.artifacts),
+        data=args.data,
+        limit=args.limit,
+        class_map=args.class_map,
+        reference=args.reference,
+        reference_device=args.reference_device,
+        weights=args.weights,
+        calibration=args.calibration,
+        device_results=tuple(args.device_results),
+        max_drop=args.max_drop,
+        output=args.output,
+        force=args.force,
+        command=args.command,
+    )
+    check(request)
+    with console.progress() as steps:
+        with steps.step("importing torch"):
+            from volo_edge.evaluate.measure import evaluate as run
+            from volo_edge.evaluate.measure import prepare
+        result = run(prepare(request, steps), steps)
+    if console.json:
+        from volo_edge.report.contents import FORMAT
+
+        written = {"output": str(result.folder), "resumed": result.resumed, "seconds": result.seconds}
+        console.result(written | {"report": FORMAT.as_json(result.report)})
+    show.evaluated(console, result)
+    failed = [one.name for one in result.report.artifacts if one.passed is False]
+    if failed:
+        raise GateError(
+            f"{len(failed)} of {len(request.artifacts)} artifact(s) may lose more than {request.max_drop:g} points of "
+            f"top-1 accuracy (upper end of the 95 % interval): {', '.join(failed)}; {result.folder}/ says where"
+        )
+
+
 def models(args: argparse.Namespace, console: Console) -> None:
     """List the models that have a name."""
     from volo_edge.variants import VARIANTS
@@ -179,11 +246,8 @@ def parser() -> Parser:
         added.set_defaults(run=run)
         return added
 
-    def program(sub: Parser) -> None:
-        """The arguments that say what is to be made of which model."""
-        sub.add_argument("--target", required=True, metavar="executorch|coreml", help="the kind of file")
-        sub.add_argument("--backend", metavar="NAME", help="what computes it on the phone")
-        sub.add_argument("--quantize", metavar="SCHEME", help="see 'volo-edge schemes'")
+    def model(sub: Parser) -> None:
+        """The arguments that say which model."""
         sub.add_argument(
             "--model", metavar="NAME", help="see 'volo-edge models'; found from the weights where left out"
         )
@@ -191,6 +255,13 @@ def parser() -> Parser:
             "--weights", metavar="FILE", help=".pth.tar, .pth, .safetensors or hf-hub:timm/NAME; else the demo's"
         )
         sub.add_argument("--image-size", metavar="N", type=pixels, help="pixels a side, or HEIGHTxWIDTH")
+
+    def program(sub: Parser) -> None:
+        """The arguments that say what is to be made of which model."""
+        sub.add_argument("--target", required=True, metavar="executorch|coreml", help="the kind of file")
+        sub.add_argument("--backend", metavar="NAME", help="what computes it on the phone")
+        sub.add_argument("--quantize", metavar="SCHEME", help="see 'volo-edge schemes'")
+        model(sub)
         sub.add_argument(
             "--calibration-size", metavar="N", type=int, default=256, help="photographs to fit a scheme to (256)"
         )
@@ -225,6 +296,41 @@ def parser() -> Parser:
     sub.add_argument("--output", metavar="DIR", type=Path, help="the folder to write")
     sub.add_argument("--force", action="store_true", help="replace an earlier result that is there")
 
+    sub = verb(reference)
+    model(sub)
+    sub.add_argument("--data", metavar="DIR", type=Path, required=True, help="photographs, in class folders or without")
+    sub.add_argument(
+        "--device", metavar="auto|cpu|cuda|mps", default="auto", help="what computes; the fastest there is"
+    )
+    sub.add_argument("--limit", metavar="N", type=int, help="photographs, as many of each class; all otherwise")
+    sub.add_argument("--output", metavar="FILE.npz", type=Path, required=True, help="the file to write")
+    sub.add_argument("--force", action="store_true", help="replace a file that is there")
+
+    sub = verb(evaluate)
+    sub.add_argument("artifacts", metavar="ARTIFACT", type=Path, nargs="+", help="folders that convert wrote")
+    sub.add_argument("--data", metavar="DIR", type=Path, required=True, help="photographs, in class folders")
+    sub.add_argument("--limit", metavar="N", type=int, help="photographs, as many of each class; all otherwise")
+    sub.add_argument("--class-map", metavar="FILE.json", type=Path, help="label, or its index, of each class folder")
+    sub.add_argument("--reference", metavar="FILE.npz", type=Path, help="what 'volo-edge reference' wrote")
+    sub.add_argument(
+        "--reference-device", metavar="auto|cpu|cuda|mps", default="auto", help="what computes it where none is given"
+    )
+    sub.add_argument("--weights", metavar="FILE", help="the checkpoint that the artifacts were made from; the demo's")
+    sub.add_argument(
+        "--calibration",
+        metavar="DIR",
+        type=Path,
+        help="what they were calibrated on, to see that it is not in the data",
+    )
+    sub.add_argument(
+        "--device-results", metavar="FILE", type=Path, nargs="+", default=[], help="what apps measured, for the report"
+    )
+    sub.add_argument(
+        "--max-drop", metavar="POINTS", type=float, help="gate: top-1 accuracy that may be lost for sure, 0..100"
+    )
+    sub.add_argument("--output", metavar="DIR", type=Path, default=Path("report"), help="the folder to write (report)")
+    sub.add_argument("--force", action="store_true", help="replace an earlier report that is there")
+
     for run in (models, schemes, doctor):
         verb(run)
     return result
@@ -235,6 +341,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with interrupts.heard():
             args = parser().parse_args(argv)
+            args.command = shlex.join(["volo-edge", *(sys.argv[1:] if argv is None else argv)])
             with captured(args.json) as console:
                 status = args.run(args, console)
         return int(status or 0)

@@ -90,7 +90,7 @@ def convert(request: Request, steps: Steps) -> Converted:
     output = request.output or Path(name.replace("-xnnpack", ""))
 
     with files.new_folder(output, files.MANIFEST, request.force) as folder:
-        proof, fit = _divided(photographs, request.calibration_size if scheme.calibrates else 0)
+        proof, fit = divided(photographs, request.calibration_size if scheme.calibrates else 0)
         skipped = dict.fromkeys(photographs.skipped)
         calibrated = None
         if scheme.calibrates:
@@ -168,7 +168,7 @@ def convert(request: Request, steps: Steps) -> Converted:
     return Converted(output, manifest, tuple(skipped), lowering_seconds, time.monotonic() - start)
 
 
-def _divided(photographs: ImageList, calibration_size: int) -> tuple[ImageList, ImageList]:
+def divided(photographs: ImageList, calibration_size: int) -> tuple[ImageList, ImageList]:
     """Photographs to prove the file on, and as many as `calibration_size` others to calibrate on.
 
     A folder with too few for both is halved, and a single photograph serves for both.

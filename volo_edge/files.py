@@ -69,6 +69,41 @@ def check_replaceable(path: Path, mark: str, force: bool) -> None:
         raise RequestError(f"{path} exists and is no earlier result (it holds no {mark}): pass another --output")
 
 
+def check_new_file(path: Path, force: bool) -> None:
+    """RequestError where `path` exists and may not be replaced: without `force`, or if it is a folder."""
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder: pass another --output")
+    if os.path.lexists(path) and not force:
+        raise RequestError(f"{path} exists already: pass --force to replace it, or another --output")
+
+
+@contextmanager
+def new_file(path: Path, force: bool = False) -> Iterator[Path]:
+    """Where to write a file that takes the name `path` once the block ends well, and is gone if it does not."""
+    check_new_file(path, force)
+    working = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield working
+        with interrupts.held_back():
+            check_new_file(path, force)  # again: the work took minutes
+            working.replace(path)
+    except OSError as error:
+        raise RequestError(f"cannot write {path}: {error.strerror or error}; pass another --output") from error
+    finally:
+        working.unlink(missing_ok=True)
+
+
+def state_folder(output: Path) -> Path:
+    """Where work for `output` that may be stopped and goes on later keeps what it has done: hidden, beside it."""
+    return output.parent / f".{output.name}.state"
+
+
+def key(*parts: object) -> str:
+    """A name for what is made from `parts`, the same in every process: whether earlier work is of the same request."""
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
 @contextmanager
 def new_folder(path: Path, mark: str, force: bool = False) -> Iterator[NewFolder]:
     """A folder that takes the name `path` once the block ends well, and leaves nothing behind if it does not.

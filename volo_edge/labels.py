@@ -61,7 +61,7 @@ def _from_file(path: Path, num_classes: int) -> tuple[str, ...]:
 @cache
 def imagenet_labels() -> tuple[str, ...]:
     """ImageNet-1k's 1000 names: a synset's first lemma, all of them where two start alike, its id where that fails."""
-    rows = [line.split("\t") for line in _TABLE.read_text(encoding="utf-8").splitlines()]
+    rows = _table()
     first = Counter(lemmas.split(", ")[0] for _, lemmas in rows)
     whole = Counter(lemmas for _, lemmas in rows)
     names = []
@@ -73,6 +73,16 @@ def imagenet_labels() -> tuple[str, ...]:
             name = f"{lemmas} ({synset})"
         names.append(name)
     return tuple(names)
+
+
+@cache
+def imagenet_synsets() -> tuple[str, ...]:
+    """The ids of ImageNet-1k's 1000 classes, which its folders are named after: "n01440764" is the first."""
+    return tuple(synset for synset, _ in _table())
+
+
+def _table() -> list[list[str]]:
+    return [line.split("\t") for line in _TABLE.read_text(encoding="utf-8").splitlines()]
 
 
 _TABLE = Path(__file__).with_name("imagenet1k.txt")

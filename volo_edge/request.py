@@ -48,15 +48,7 @@ def check(request: Request) -> Choice:
     """The combination asked for; RequestError for what is wrong with the request and can be seen from it alone."""
     choice = choose(request.target, request.backend, request.scheme, request.minimum_ios)
     check_runtime(request.runtime, choice.backend)
-    variant = None
-    if request.model is not None or request.weights is None:
-        variant = variants.find(request.model or variants.DEMO)
-    if variant is not None and request.image_size is not None:
-        replace(variant.architecture, image_size=request.image_size)  # which refuses what the grid cannot hold
-    if request.weights is not None and not request.weights.startswith("hf-hub:") and not Path(request.weights).exists():
-        raise RequestError(
-            f"no weights at {request.weights}: give a .pth.tar, .pth or .safetensors file, or hf-hub:NAME"
-        )
+    check_model(request.model, request.weights, request.image_size)
     for path, what in ((request.photographs, "folder of images"), (request.labels, "file of labels")):
         if path is not None and not path.exists():
             raise RequestError(f"there is no {what} at {path}")
@@ -74,6 +66,17 @@ def check_runtime(runtime: str | None, backend: str) -> None:
         raise RequestError(f"no runtime is called '{runtime}': {did_you_mean(runtime, list(RUNTIMES))}")
     if runtime == "evaluator" and backend != "coreml":
         raise RequestError(f"--runtime evaluator is for Core ML: ExecuTorch runs {backend} programs everywhere")
+
+
+def check_model(model: str | None, weights: str | None, image_size: tuple[int, int] | None) -> None:
+    """RequestError where there is no such model, image size or file of weights."""
+    variant = None
+    if model is not None or weights is None:
+        variant = variants.find(model or variants.DEMO)
+    if variant is not None and image_size is not None:
+        replace(variant.architecture, image_size=image_size)  # which refuses what the grid cannot hold
+    if weights is not None and not weights.startswith("hf-hub:") and not Path(weights).exists():
+        raise RequestError(f"no weights at {weights}: give a .pth.tar, .pth or .safetensors file, or hf-hub:NAME")
 
 
 def check_calibration(scheme: Scheme, weights: str | None, photographs: Path | None) -> None:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from volo_edge.artifact import Artifact, Manifest
     from volo_edge.convert import Converted
     from volo_edge.doctor import Finding
+    from volo_edge.evaluate.measure import Result as EvaluationResult
     from volo_edge.predict import Predictions
+    from volo_edge.reference.compute import Result as ReferenceResult
     from volo_edge.sensitivity.measure import Layer as MeasuredLayer
     from volo_edge.sensitivity.measure import Measured, Result, Work
 
@@ -281,6 +283,61 @@ def sensitivity(console: Console, result: Result) -> None:
     console.say(f"next     look at {result.folder}/{PLOT}")
     convert = f"volo-edge convert --target {request['target']} --backend {request['backend']}"
     console.say(f"         {convert} --quantize {request['scheme']['name']} to measure a file")
+
+
+def reference(console: Console, result: ReferenceResult) -> None:
+    """What the float model said, on what, and what to do with it."""
+    found, record = result.reference, result.reference.record
+    skipped(console, [name for name, read in zip(found.files, found.read, strict=True) if not read])
+    if result.resumed:
+        console.note(f"{result.resumed} photograph(s) were done by an earlier run and are not done again")
+    console.say(f"wrote    {result.path}  {size(result.path.stat().st_size)}, {result.seconds:.0f} s")
+    console.say(f"model    {record.model}, weights sha256 {record.weights_sha256[:16]}")
+    console.say(f"device   {record.device_name}, {record.arithmetic}, torch {record.versions['torch']}")
+    console.say(f"data     {int(found.read.sum())} photographs, list sha256 {record.list_sha256[:16]}")
+    console.say(f"next     volo-edge evaluate ARTIFACT --data DIR --reference {result.path}")
+
+
+def evaluated(console: Console, result: EvaluationResult) -> None:
+    """The artifacts side by side, what was found of each, and where the rest is."""
+    from volo_edge.report.contents import HTML, JSON, MARKDOWN
+    from volo_edge.report.markdown import notes
+
+    report = result.report
+    for sentence in notes(report):
+        console.note(sentence)
+    if result.resumed:
+        console.note(f"{result.resumed} answer(s) were there from an earlier run and were not computed again")
+    rows = [
+        (
+            one.name,
+            size(one.bytes),
+            *(
+                ("-",) * 4
+                if one.top1 is None
+                else (
+                    f"{one.top1.file:.2f}",
+                    f"{one.top1.drop:+.2f}",
+                    f"{one.top1.low:+.2f} to {one.top1.high:+.2f}",
+                    f"{one.top1.p_value:.2g}",
+                )
+            ),
+            f"{one.agreement:.2f}",
+            _number(one.snr_db, ".1f"),
+            (one.growth and one.growth.worst) or "-",
+            f"{one.latency.median_ms:.1f}",
+        )
+        for one in report.artifacts
+    ]
+    numbers = ("size", "top-1 %", "drop", "95 % interval", "p", "agrees %", "SNR dB", "ms")
+    console.table(("artifact", *numbers[:7], "worst block", "ms"), rows, numbers)
+    for one in report.artifacts:
+        console.say(f"{one.name} {one.verdict}")
+    top1 = report.float_model.top1
+    knows = "" if top1 is None else f", of which the float model knows {top1:.2f} %"
+    console.say(f"on {report.data.photographs} photographs{knows}, {result.seconds:.0f} s")
+    console.say(f"wrote    {result.folder}/{HTML}, {MARKDOWN} and {JSON}")
+    console.say(f"next     open {result.folder}/{HTML} in a browser")
 
 
 def _by_snr(layer: MeasuredLayer) -> float:

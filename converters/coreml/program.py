@@ -11,7 +11,7 @@ import numpy as np
 
 from converters.coreml.evaluator.package import DTYPES, Operator, Package, read_package
 from converters.coreml.neural_engine import operations, units
-from converters.program import Layer, Program, TensorType, by_frequency
+from converters.program import Layer, Levels, Program, StoredLayer, TensorType, by_frequency
 
 _BITS = {dtype.name: dtype.bits for dtype in DTYPES.values()}
 _COMPRESSED = {  # what each operator that decompresses a tensor is given
@@ -49,6 +49,50 @@ def read_program(path: str | Path) -> Program:
         largest_rank=max(len(tensor.shape) for tensor in tensors),
         operations=tuple(replace(operation, unit=planned.get(operation.name)) for operation in operations(package)),
     )
+
+
+def read_weights(path: str | Path) -> tuple[StoredLayer, ...]:
+    """What the layers of the .mlpackage folder at `path` compute with, in the order they run; RequestError as above.
+
+    The windows' one-hot kernels are among them.
+    """
+    from converters.coreml.evaluator import decoded  # torch
+    from converters.coreml.evaluator.operators import OPERATORS
+
+    package = read_package(path)
+    made_by = {output.name: operator for operator in package.operators for output in operator.outputs}
+
+    def known(name: str) -> Any:
+        """A constant, decompressed where it must be, as the program types it."""
+        if name in package.constants:
+            return decoded(package.constants[name], package.types[name])
+        operator = made_by[name]
+        value = OPERATORS[operator.kind](**{key: known(names[0]) for key, names in operator.arguments.items()})
+        return value.half().float() if operator.outputs[0].dtype == "fp16" else value
+
+    def levels(name: str) -> Levels | None:
+        """Of what `dequantize` makes."""
+        operator = made_by.get(name)
+        if operator is None or operator.kind != "dequantize":
+            return None
+        arguments = operator.arguments
+        lowest = -128 if made_by[arguments["input"][0]].outputs[0].dtype == "int8" else 0
+        zero = int(known(arguments["zero_point"][0])) if "zero_point" in arguments else 0
+        return Levels(float(known(arguments["scale"][0])), zero, lowest, lowest + 255)
+
+    found = []
+    for operator in package.operators:
+        weight = operator.arguments.get("weight")
+        if operator.kind not in _LAYERS or weight is None:
+            continue
+        bias = operator.arguments.get("bias")
+        given = levels(operator.arguments["x"][0])
+        weights, biases = (
+            None if names is None else np.asarray(known(names[0]), np.float32) for names in (weight, bias)
+        )
+        assert weights is not None
+        found.append(StoredLayer(weights, biases, given, None))
+    return tuple(found)
 
 
 class _Constants:

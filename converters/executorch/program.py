@@ -25,8 +25,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from converters.executorch import coreml_package
-from converters.program import Layer, Program, TensorType, by_frequency
+from converters.program import Activation, Layer, Levels, Program, StoredLayer, TensorType, by_frequency
 from volo_edge.errors import RequestError
 
 Table = dict[str, Any]  # one flatbuffer table, as flatc writes it in JSON
@@ -89,10 +92,14 @@ class Forward:
         place = self.plan["delegates"][number]["processed"]
         if place["location"] == "INLINE":
             return bytes(self.tables["backend_delegate_data"][place["index"]]["data"])
-        segment = self.tables["segments"][place["index"]]
+        return self.segment(place["index"])
+
+    def segment(self, number: int) -> bytes:
+        """The bytes of segment `number`; ValueError where they are not all there."""
+        segment = self.tables["segments"][number]
         start = self.base + segment["offset"]
         if start + segment["size"] > len(self.data):
-            raise ValueError(f"segment {place['index']} ends outside the file")
+            raise ValueError(f"segment {number} ends outside the file")
         return self.data[start : start + segment["size"]]
 
 
@@ -107,6 +114,36 @@ def read_program(path: str | Path) -> Program:
     forward = read_forward(path)
     with one_line(path):
         return _read(forward, path)
+
+
+def read_weights(path: str | Path) -> tuple[StoredLayer, ...]:
+    """What the layers of the .pte file at `path` compute with, in the order they run; RequestError as `read_program`.
+
+    Layers of a delegate that is neither XNNPACK's nor Core ML's are not among them.
+    """
+    forward = read_forward(path)
+    found: list[StoredLayer] = []
+    with one_line(path):
+        named = {item["key"]: item["segment_index"] for item in forward.tables.get("named_data", [])}
+        sizes = {key: forward.tables["segments"][index]["size"] for key, index in named.items()}
+        for number, backend in zip(forward.delegates(), forward.backends(), strict=True):
+            payload = forward.payload(number)
+            if backend == "XnnpackBackend":
+                graph = _xnnpack_graph(payload, sizes)
+                inline = struct.unpack_from("<4x4sHIIIQ", payload)[4]
+
+                def constant(entry: Table, payload: bytes = payload, inline: int = inline) -> bytes:
+                    if entry["named_key"]:
+                        return forward.segment(named[entry["named_key"]])
+                    return payload[inline + entry["offset"] :][: entry["size"]]
+
+                found += _stored(graph, constant)
+            elif backend == coreml_package.BACKEND:
+                from converters.coreml import program
+
+                with coreml_package.unpacked(payload, path) as package:
+                    found += program.read_weights(package)
+    return tuple(found)
 
 
 def read_forward(path: str | Path) -> Forward:
@@ -208,11 +245,7 @@ def _package(payload: bytes, path: str | Path) -> Program:
 
 def _layers(graph: Table, number: int, enter: Enter) -> list[Layer]:
     """The weight-bearing nodes of delegate `number`; every constant of its graph is noted with `enter`."""
-    values: dict[int, Table] = {}
-    for wrapped in graph["xvalues"]:
-        value = wrapped["xvalue_union"]
-        value = value.get("tensor_value", {}) | value  # a quantized value wraps a plain one
-        values[value.get("id_out", len(values))] = value
+    values = _values(graph)
 
     def note(index: int, kind: str, dtype: str) -> int:
         entry = graph["constant_data"][index]
@@ -246,6 +279,76 @@ def _layers(graph: Table, number: int, enter: Enter) -> list[Layer]:
         if value["constant_buffer_idx"]:
             note_value(value, "other constants")
     return layers
+
+
+def _values(graph: Table) -> dict[int, Table]:
+    """The tensors of a delegate's graph by the number that nodes call them."""
+    values: dict[int, Table] = {}
+    for wrapped in graph["xvalues"]:
+        value = wrapped["xvalue_union"]
+        value = value.get("tensor_value", {}) | value  # a quantized value wraps a plain one
+        values[value.get("id_out", len(values))] = value
+    return values
+
+
+def _stored(graph: Table, constant: Callable[[Table], bytes]) -> Iterator[StoredLayer]:
+    """The layers of a delegate's graph; `constant` gives the bytes of an entry of its `constant_data`."""
+    values = _values(graph)
+
+    def decoded(value: Table) -> NDArray[np.float32]:
+        shape, dtype = tuple(value["dims"]), _dtype(value)
+        data = constant(graph["constant_data"][value["constant_buffer_idx"]])
+        if dtype == "fp32":
+            return np.frombuffer(data, "<f4").reshape(shape)
+        if dtype in ("qcint4", "qbint4"):  # two to a byte, the first in the low half, 8 standing for zero
+            halves = np.frombuffer(data, np.uint8)
+            integers = np.stack((halves & 15, halves >> 4), -1).astype(np.float32) - 8
+        else:
+            integers = np.frombuffer(data, {"qint32": "<i4", "qcint32": "<i4"}.get(dtype, "i1")).astype(np.float32)
+        scales = value["quant_params"]
+        if "zero_point" in scales:
+            whole = (integers - np.float32(scales["zero_point"])) * np.float32(scales["scale"])
+            return whole.reshape(shape)
+        if not scales["scale_buffer_idx"]:
+            factors = np.array(scales["scale"], np.float32)
+        elif group := scales.get("group_size"):
+            bits = np.frombuffer(constant(graph["constant_data"][scales["scale_buffer_idx"]]), "<u2")
+            factors = (bits.astype("<u4") << 16).view("<f4").repeat(group)
+        else:
+            factors = np.frombuffer(constant(graph["constant_data"][scales["scale_buffer_idx"]]), "<f4")
+        if scales.get("group_size"):
+            return (integers.reshape(-1) * factors).reshape(shape)
+        axes = [1] * len(shape)
+        axes[scales["channel_dim"]] = -1
+        return integers.reshape(shape) * factors.reshape(axes)
+
+    for node in graph["xnodes"]:
+        if node["xnode_union_type"] not in _LAYERS:
+            continue
+        ends = node["xnode_union"]
+        weight, bias = values[ends["filter_id"]], values.get(ends["bias_id"])
+        if not weight["constant_buffer_idx"]:
+            continue  # a product of two activations
+        array = decoded(weight)
+        if array.ndim == 4:  # (out, height, width, in); depthwise (1, height, width, channels)
+            array = (
+                array.transpose(3, 0, 1, 2) if "Depthwise" in node["xnode_union_type"] else array.transpose(0, 3, 1, 2)
+            )
+        yield StoredLayer(
+            weight=array,
+            bias=decoded(bias) if bias is not None and bias["constant_buffer_idx"] else None,
+            given=_activation(values[ends["input1_id"]]),
+            made=_activation(values[ends["output_id"]]),
+        )
+
+
+def _activation(value: Table) -> Activation:
+    """How a tensor that is no constant is rounded."""
+    dtype = _dtype(value)
+    if dtype in ("qint8", "quint8"):
+        scales, lowest = value["quant_params"], -128 if dtype == "qint8" else 0
+        return Levels(float(scales["scale"]), int(scales["zero_point"]), lowest, lowest + 255)
+    return "dynamic" if dtype in ("qdint8", "qpint8") else None
 
 
 def _xnnpack_graph(payload: bytes, named: dict[str, int]) -> Table:

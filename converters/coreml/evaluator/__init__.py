@@ -23,7 +23,7 @@ from converters.coreml.evaluator.operators import MOVES, OPERATORS, TORCH_TYPES
 from converters.coreml.evaluator.package import Constant, Operator, Package, Value, read_package
 from volo_edge.errors import RequestError
 
-__all__ = ["ARITHMETICS", "Evaluator", "Package", "Unsupported", "Value", "load", "read_package"]
+__all__ = ["ARITHMETICS", "Evaluator", "Package", "Unsupported", "Value", "decoded", "load", "read_package"]
 
 ARITHMETICS = {
     "float32": "every real number is in single precision, whatever the program says",
@@ -123,7 +123,7 @@ class Evaluator:
         self.inputs = package.inputs
         self.outputs = package.outputs
         self._constants: dict[str, Any] = {
-            name: _decoded(value, package.types[name]) for name, value in package.constants.items()
+            name: decoded(value, package.types[name]) for name, value in package.constants.items()
         }
         self._steps = self._prepare(package)
 
@@ -228,7 +228,7 @@ def _check_shape(shape: tuple[int, ...], value: Value, what: str) -> None:
         raise RequestError(f"{what} '{value.name}' is of shape {tuple(shape)}, and the program says ({sizes})")
 
 
-def _decoded(value: Constant, dtype: str) -> Any:
+def decoded(value: Constant, dtype: str) -> Any:
     """A constant as the operators take it."""
     if isinstance(value, (str, list)):
         return value

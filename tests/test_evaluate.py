@@ -1,0 +1,450 @@
+"""Evaluation: the command on saved files against what their runtimes say, its gate, its faults, its resumption."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from calibration import DEMO_CALIBRATION, DEMO_VALIDATION
+from calibration.images import balanced_subset, find_images, stream
+from converters.program import Levels, StoredLayer
+from converters.targets import TARGETS
+from tests.broken import double_scales
+from tests.command import Ended, contents, end, refusal, run, start
+from tests.conftest import Converted
+from tests.small import SMALL, edge_model, pixels
+from tests.test_device_results import RESULTS
+from volo_edge import artifact, checkpoint
+from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
+from volo_edge.errors import RequestError
+from volo_edge.evaluate import data, growth
+from volo_edge.evaluate.facts import compare
+from volo_edge.evaluate.measure import verdict
+from volo_edge.labels import imagenet_labels, imagenet_synsets
+from volo_edge.quantize.transforms import ROBUST
+from volo_edge.report.contents import FORMAT
+from volo_edge.validate import metrics
+
+LABELS = ("cat", "dog", "frog")
+BLOCK = tuple(f"network.3.1.{layer}" for layer in ("attn.q", "attn.k", "attn.v", "attn.proj", "mlp.fc1", "mlp.fc2"))
+
+
+# Which class a folder stands for
+
+
+def class_map(path: Path, values: object) -> Path:
+    path.write_text(json.dumps(values))
+    return path
+
+
+def test_folders_are_labels_by_their_names(tmp_path: Path) -> None:
+    assert data.class_of(("cat", "dog", "frog"), LABELS, None) == ((0, 1, 2), "")
+    assert data.class_of(("frog", "dog"), LABELS, None) == ((2, 1), "")
+    numbers, note = data.class_of(("0", "1", "2"), LABELS, None)
+    assert numbers == (0, 1, 2) and "sorted order" in note
+    synsets = imagenet_synsets()
+    assert data.class_of((synsets[7], synsets[3]), imagenet_labels(), None) == ((7, 3), "")
+    given = class_map(tmp_path / "map.json", {"chat": "cat", "chien": 1, "other": "frog"})
+    numbers, note = data.class_of(("chat", "chien"), LABELS, given)
+    assert numbers == (0, 1) and "map.json" in note
+
+
+def test_folders_that_are_no_labels(tmp_path: Path) -> None:
+    for folders in (("cat", "bird"), ("0", "1")):
+        with pytest.raises(RequestError, match=r"are no labels of the model .* --class-map"):
+            data.class_of(folders, LABELS, None)
+    path = tmp_path / "map.json"
+    for given, said in (
+        ({"a": "cat"}, "says nothing of 1 class folders \\('b'\\)"),
+        ({"a": "cat", "b": "dgo"}, "did you mean 'dog'"),
+        ({"a": "cat", "b": 3}, "give a label, or 0..2"),
+        ({"a": "cat", "b": True}, "give a label, or 0..2"),
+        (["cat"], "is no JSON object"),
+    ):
+        with pytest.raises(RequestError, match=said):
+            data.class_of(("a", "b"), LABELS, class_map(path, given))
+    path.write_text("{")
+    with pytest.raises(RequestError, match="cannot be read as JSON"):
+        data.class_of(("a",), LABELS, path)
+
+
+def photographs(root: Path, **counts: int) -> Path:
+    for folder, count in counts.items():
+        (root / folder).mkdir(parents=True)
+        for index in range(count):
+            Image.new("RGB", (4, 4), (index, len(folder), 9)).save(root / folder / f"{index}.png")
+    return root
+
+
+def test_problems_are_told(tmp_path: Path) -> None:
+    images = find_images(photographs(tmp_path / "a", cat=1, dog=3))
+    missing, uneven = data.problems(images, (0, 1), LABELS)
+    assert missing == "1 of the model's 3 classes have no photograph: 'frog'"
+    assert uneven.startswith("classes are uneven, 1 to 3")
+    (missing, twice) = data.problems(find_images(photographs(tmp_path / "b", cat=2, dog=2)), (1, 1), LABELS)
+    assert "several class folders stand for one label: 'dog'" in twice
+
+
+def test_shared_photographs_are_found_by_content(tmp_path: Path) -> None:
+    images = find_images(photographs(tmp_path / "a", cat=3))
+    others = photographs(tmp_path / "b", elsewhere=1)
+    shutil.copy(images.path(1), others / "elsewhere" / "under another name.png")
+    assert data.shared(images, find_images(others)) == ["cat/1.png"]
+    assert data.shared(find_images(DEMO_VALIDATION), find_images(DEMO_CALIBRATION)) == []
+
+
+# The verdict
+
+
+@pytest.mark.parametrize(
+    ("worse", "better", "max_drop", "passes", "said"),
+    [
+        (0, 0, None, None, "has the same photographs right"),
+        (5, 3, None, None, "which may be chance"),
+        (60, 3, None, None, "loses 5.70 points of top-1 .* which is more than chance"),
+        (3, 60, 0.5, True, "gains 5.70 points .* Passes: even the interval's upper end is at most 0.5"),
+        (5, 3, 5, True, "Passes"),
+        (5, 3, 0.5, False, "the drop itself is at most 0.5, but the interval's upper end is not; more photographs"),
+        (60, 3, 0.5, False, "Fails: more than 0.5"),
+    ],
+)
+def test_verdicts(worse: int, better: int, max_drop: float | None, passes: bool | None, said: str) -> None:
+    theirs = np.array([True] * worse + [False] * better + [True] * (1000 - worse - better))
+    ours = np.array([False] * worse + [True] * better + [True] * (1000 - worse - better))
+    top1 = compare(ours, theirs)
+    assert re.search(said, verdict(top1, 99, max_drop))
+    if passes is not None and max_drop is not None:
+        assert (top1.high <= max_drop) == passes  # the interval decides, not the point
+
+
+# Where it goes wrong
+
+
+def layers_of(edge: EdgeVOLO) -> list[StoredLayer]:
+    found = []
+    for name in growth._call_order(edge):
+        layer: Any = edge.get_submodule(name)
+        bias = None if layer.bias is None else layer.bias.numpy()
+        found.append(StoredLayer(layer.weight.numpy(), bias, None, None))
+    return found
+
+
+@pytest.mark.parametrize("backend", ["xnnpack", "coreml"])
+def test_equal_layers_make_no_error(backend: str) -> None:
+    edge = edge_model(SMALL, LAYOUTS[backend])
+    found = growth.measure(edge, layers_of(edge), [torch.from_numpy(pixels(SMALL))], lambda count: None)
+    assert {block.snr_db for block in found.blocks} == {None}
+    assert found.worst is None and found.photographs == 2
+    assert [block.block for block in found.blocks][:2] == ["patch_embed", "network.0.0"]
+
+
+@pytest.mark.parametrize("backend", ["xnnpack", "coreml"])
+@pytest.mark.parametrize(
+    ("layer", "block"),
+    [
+        ("patch_embed.conv.3", "patch_embed"),
+        ("network.0.0.mlp.fc2", "network.0.0"),
+        ("network.1.proj", "network.1"),
+        ("network.2.0.attn.v", "network.2.0"),
+        ("post_network.1.mlp.fc1", "post_network.1"),
+        ("head", "head"),
+    ],
+)
+def test_a_fault_is_found_in_its_block(backend: str, layer: str, block: str) -> None:
+    edge = edge_model(SMALL, LAYOUTS[backend])
+    order, stored = growth._call_order(edge), layers_of(edge)
+    place = order.index(layer)
+    stored[place] = dataclasses.replace(stored[place], weight=2 * stored[place].weight)
+    found = growth.measure(edge, stored, [torch.from_numpy(pixels(SMALL))], lambda count: None)
+    assert found.worst == block
+    names = [one.block for one in found.blocks]
+    before = found.blocks[: names.index(block)]
+    assert all(one.snr_db is None for one in before if one.block != "head")
+    own = {one.block: one.own_snr_db for one in found.blocks}
+    assert own.pop(block) is not None and set(own.values()) == {None}
+    assert found.blocks[-1].snr_db is not None and found.blocks[-1].snr_db < 60
+
+
+def test_static_activations_are_rounded_and_clipped() -> None:
+    edge = edge_model(SMALL, LAYOUTS["xnnpack"])
+    stored = layers_of(edge)
+    place = growth._call_order(edge).index("network.2.0.attn.proj")
+    snr = []
+    for scale in (1, 0.05, 1e-5):  # the last clips nearly all of it away
+        stored[place] = dataclasses.replace(stored[place], given=Levels(scale, 0, -128, 127))
+        found = growth.measure(edge, stored, [torch.from_numpy(pixels(SMALL))], lambda count: None)
+        assert found.worst == "network.2.0"
+        snr.append(next(one.own_snr_db for one in found.blocks if one.block == "network.2.0") or 999)
+    assert snr[1] > snr[0] and snr[1] > snr[2] + 10
+
+
+def test_the_class_token_in_a_bias_is_taken_out() -> None:
+    edge = edge_model(SMALL, LAYOUTS["coreml"])
+    stored = layers_of(edge)
+    place = growth._call_order(edge).index("post_network.0.attn.proj")
+    bias = stored[place].bias
+    assert bias is not None
+    stored[place] = dataclasses.replace(stored[place], bias=bias + edge.cls_token.flatten().numpy())
+    found = growth.measure(edge, stored, [torch.from_numpy(pixels(SMALL))], lambda count: None)
+    assert (found.blocks[-1].snr_db or 999) > 100
+
+
+def test_layers_of_another_model_are_refused() -> None:
+    edge = edge_model(SMALL, LAYOUTS["xnnpack"])
+    with pytest.raises(RequestError, match="the file has no layer of shape"):
+        growth.with_layers(edge, layers_of(edge)[:-1])
+
+
+# On saved files
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The demo model with each target's default scheme."""
+    made = []
+    for target in ("executorch", "coreml"):
+        output = tmp_path_factory.mktemp("artifacts") / f"demo-{target}"
+        ended = run("convert", "--target", target, "--output", output)
+        assert ended.status == 0, ended.err
+        made.append(output)
+    return made[0], made[1]
+
+
+def evaluated(ended: Ended, status: int = 0) -> dict[str, Any]:
+    assert ended.status == status, ended.err
+    found: dict[str, Any] = json.loads(ended.out)["report"]
+    return found
+
+
+def without_times(report: dict[str, Any]) -> dict[str, Any]:
+    report = copy.deepcopy(report)
+    del report["made_at"], report["float_model"]["record"]["made_at"], report["command"]
+    for one in report["artifacts"]:
+        del one["latency"]
+    return report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [0, 1])
+def test_weights_are_read_back_as_the_model_has_them(artifacts: tuple[Path, Path], number: int) -> None:
+    found = artifact.read(artifacts[number])
+    m = found.manifest
+    edge = decompose(checkpoint.load(None).model, m.preprocessing, LAYOUTS[m.backend], ROBUST)
+    saved = growth.with_layers(edge, TARGETS[m.target].module("program").read_weights(found.model_path))
+    layers = [name for name, module in edge.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    for name in layers:
+        ours, theirs = saved.get_submodule(name), edge.get_submodule(name)
+        assert metrics.snr_db(ours.weight.numpy(), theirs.weight.numpy()) > 35, name
+        if theirs.bias is not None:
+            assert np.allclose(ours.bias.numpy(), theirs.bias.numpy(), atol=2e-3 * float(theirs.bias.abs().max())), name
+    (batch,) = stream(balanced_subset(find_images(DEMO_VALIDATION), 16, 0), m.preprocessing, 16)
+    logits = TARGETS[m.target].module("run").load(found.model_path).run(batch.inputs)
+    with torch.inference_mode():
+        emulated, exact = (np.asarray(model(torch.from_numpy(batch.inputs))) for model in (saved, edge))
+    # the copy is much nearer to the file than the float model is
+    assert metrics.snr_db(emulated, logits) > metrics.snr_db(exact, logits) + 3
+
+
+@pytest.mark.slow
+def test_the_figures_are_those_of_the_saved_files(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    command = ("evaluate", *artifacts, "--data", DEMO_VALIDATION, "--limit", "100", "--json")
+    report = evaluated(run(*command, "--max-drop", "9", "--output", tmp_path / "one"))
+    images = balanced_subset(find_images(DEMO_VALIDATION), 100, seed=0)
+    labels = np.array(images.labels)
+    loaded = checkpoint.load(None)
+    for one, folder in zip(report["artifacts"], artifacts, strict=True):
+        found = artifact.read(folder)
+        (batch,) = stream(images, found.manifest.preprocessing, 100)
+        logits = TARGETS[found.manifest.target].module("run").load(found.model_path).run(batch.inputs)
+        with torch.inference_mode():
+            mean, std = (
+                torch.tensor(x)[:, None, None]
+                for x in (found.manifest.preprocessing.mean, found.manifest.preprocessing.std)
+            )
+            reference = np.asarray(loaded.model((torch.from_numpy(batch.inputs) / 255 - mean) / std))
+        assert one["top1"]["file"] == pytest.approx(100 * (logits.argmax(1) == labels).mean())
+        assert one["top1"]["float_model"] == pytest.approx(100 * (reference.argmax(1) == labels).mean())
+        assert one["agreement"] == pytest.approx(100 * metrics.top1_agreement(logits, reference))
+        assert one["snr_db"] == pytest.approx(metrics.snr_db(logits, reference), abs=0.01)
+        assert sum(row["photographs"] for row in one["by_class"]) == 100
+        assert one["passed"] is True and one["growth"]["worst"]
+        # what is left after the last block is about what the file's logits have
+        assert one["growth"]["blocks"][-1]["snr_db"] == pytest.approx(one["snr_db"], abs=6)
+    assert report["data"]["photographs"] == 100 and report["data"]["available"] == 500
+    assert FORMAT.as_json(FORMAT.read(tmp_path / "one" / "report.json")) == report
+
+    again = evaluated(run(*command, "--max-drop", "9", "--output", tmp_path / "two"))
+    assert without_times(again) == without_times(report)
+    reference_file = tmp_path / "float.npz"
+    assert run("reference", "--data", DEMO_VALIDATION, "--output", reference_file, "--device", "cpu").status == 0
+    other = evaluated(run(*command, "--reference", reference_file, "--output", tmp_path / "three"))
+    assert other["float_model"]["file"] == str(reference_file)
+    for one, two in zip(other["artifacts"], report["artifacts"], strict=True):
+        assert one["top1"] == two["top1"] and one["snr_db"] == pytest.approx(two["snr_db"], abs=0.01)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_broken_block_fails_the_gate_and_is_pointed_at(
+    artifacts: tuple[Path, Path], tmp_path: Path, number: int
+) -> None:
+    broken = double_scales(artifacts[number], BLOCK, tmp_path / "broken")
+    ended = run("evaluate", broken, artifacts[number], "--data", DEMO_VALIDATION, "--max-drop", "2.5", "--json",
+                "--output", tmp_path / "report")  # fmt: skip
+    bad, good = evaluated(ended, status=3)["artifacts"]
+    assert ended.err.splitlines()[-1].startswith("volo-edge: 1 of 2 artifact(s) may lose more than 2.5 points")
+    assert (bad["passed"], good["passed"]) == (False, True)
+    assert bad["top1"]["low"] > 0 and bad["top1"]["p_value"] < 0.01
+    assert bad["growth"]["worst"] == "network.3.1" != good["growth"]["worst"]
+    grown = {which: {b["block"]: b for b in one["growth"]["blocks"]} for which, one in (("bad", bad), ("good", good))}
+    assert grown["bad"]["network.3.0"] == grown["good"]["network.3.0"]  # all is well before it
+    assert grown["bad"]["network.3.1"]["snr_db"] < grown["good"]["network.3.1"]["snr_db"] - 20
+    assert grown["bad"]["network.3.2"]["own_snr_db"] == grown["good"]["network.3.2"]["own_snr_db"]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert 'class="bad">FAIL' in page and "broken: network.3.1 adds most of its own" in page
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_goes_on_and_ends_with_the_same_numbers(
+    artifacts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    command = ("evaluate", artifacts[1], "--data", DEMO_VALIDATION, "--json", "--output")
+    state, output = tmp_path / ".stopped.state", tmp_path / "stopped"
+    process = start(*command, output)
+    deadline = time.monotonic() + 100
+    while not any(path.stat().st_size for path in state.glob("demo-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    end(process)
+    assert not output.exists()
+    ended = run(*command, output)
+    assert 500 < json.loads(ended.out)["resumed"] < 1000  # all of the reference, and some of the file's
+    whole = run(*command, tmp_path / "whole")
+    assert json.loads(whole.out)["resumed"] == 0
+    assert without_times(evaluated(ended)) == without_times(evaluated(whole))
+    assert not state.exists()
+
+
+@pytest.mark.slow
+def test_an_interrupted_evaluation_says_how_to_go_on(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    process = start("evaluate", artifacts[1], "--data", DEMO_VALIDATION, "--output", tmp_path / "out")
+    deadline = time.monotonic() + 100
+    while not [*tmp_path.glob(".out.state/demo-*")] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    ended = end(process)
+    assert ended.status == 2
+    assert "of 500 photographs are done: the same command goes on from there" in ended.err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_bad_data_is_told(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for path in sorted((DEMO_VALIDATION / name).iterdir())[:6]:
+            shutil.copy(path, folder / name)
+    (folder / "cat" / "broken.jpg").write_bytes(b"\xff\xd8 no photograph")
+    shutil.copy(DEMO_CALIBRATION / "dog" / "0003.jpg", folder / "dog" / "seen.jpg")
+    ended = run("convert", "--target", "coreml", "--quantize", "palette8", "--output", tmp_path / "fitted")
+    assert ended.status == 0, ended.err
+    report = evaluated(run("evaluate", tmp_path / "fitted", "--data", folder, "--json", "--output", tmp_path / "out"))
+    assert report["data"]["unreadable"][0]["file"] == "cat/broken.jpg" and len(report["data"]["unreadable"]) == 1
+    assert report["data"]["photographs"] == 13
+    problems = " ".join(report["data"]["problems"])
+    assert "8 of the model's 10 classes have no photograph" in problems
+    assert "1 photograph(s) are also in the calibration folder, 'dog/seen.jpg'" in problems
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "1 file(s) could not be read and are left out: cat/broken.jpg" in text
+
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for index in range(3):
+        shutil.copy(DEMO_VALIDATION / "cat" / f"{2 * index:04}.jpg", plain)
+    report = evaluated(run("evaluate", artifacts[0], "--data", plain, "--json", "--output", tmp_path / "out2"))
+    assert report["artifacts"][0]["top1"] is None and report["artifacts"][0]["agreement"] == 100
+    said = refusal("evaluate", artifacts[0], "--data", plain, "--max-drop", "1", "--output", tmp_path / "out3")
+    assert "--max-drop needs classes" in said
+
+
+@pytest.mark.slow
+def test_device_results_come_into_the_report(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    path = tmp_path / "phone.json"
+    path.write_text(json.dumps(RESULTS))
+    command = ("evaluate", artifacts[0], "--data", DEMO_VALIDATION, "--limit", "20", "--device-results", path)
+    with_no_artifact = refusal(*command, "--output", tmp_path / "out")
+    assert "is of another file (volo_cifar10, executorch, int8-dynamic" in with_no_artifact
+    results = copy.deepcopy(RESULTS)
+    results["artifact"]["model_sha256"] = artifact.read(artifacts[0]).manifest.files["model"].sha256
+    path.write_text(json.dumps(results))
+    report = evaluated(run(*command, "--json", "--output", tmp_path / "out"))
+    assert report["artifacts"][0]["devices"] == [results]
+    assert "Example Phone 1" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_reference_that_does_not_belong(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    reference, output = tmp_path / "float.npz", tmp_path / "out"
+    command = ("--data", DEMO_VALIDATION, "--limit", "20")
+    assert run("reference", *command, "--output", reference).status == 0
+    evaluation = ("evaluate", artifacts[0], "--reference", reference, "--output", output)
+    said = refusal(*evaluation, "--data", DEMO_VALIDATION)
+    assert "is of other photographs than those in" in said
+    arrays = dict(np.load(reference))
+    for change, said in (
+        ({"weights_sha256": "0" * 64}, "of other weights (0000000000000000) than"),
+        ({"num_classes": 9}, "9 classes"),
+    ):
+        record = json.loads(str(arrays["record"])) | change
+        np.savez(reference, **{**arrays, "record": np.array(json.dumps(record))})
+        assert said in refusal(*evaluation, *command)
+    record = json.loads(str(arrays["record"]))
+    record["preprocessing"]["resize_to"] = [99, 99]
+    np.savez(reference, **{**arrays, "record": np.array(json.dumps(record))})
+    assert "computed with another preprocessing" in refusal(*evaluation, *command)
+
+
+def test_bad_requests(tmp_path: Path) -> None:
+    with_data = ("--data", DEMO_VALIDATION, "--output", tmp_path / "out")
+    none = tmp_path / "none"
+    assert "give a folder that 'volo-edge convert' wrote" in refusal("evaluate", none, *with_data)
+    for option, what in (
+        ("--reference", "float reference"),
+        ("--class-map", "class map"),
+        ("--calibration", "folder of images"),
+        ("--device-results", "file of device results"),
+    ):
+        assert f"there is no {what} at" in refusal("evaluate", none, *with_data, option, none)
+    assert "there is no folder of images at" in refusal("evaluate", none, "--data", none)
+    assert "--max-drop -1.0: give points" in refusal("evaluate", none, *with_data, "--max-drop", "-1")
+    assert "at least 1" in refusal("evaluate", none, *with_data, "--limit", "0")
+    assert "no device is called 'gpu'" in refusal("evaluate", none, *with_data, "--reference-device", "gpu")
+    assert "is named twice" in refusal("evaluate", none, none, *with_data)
+    assert "two artifacts are called 'none'" in refusal("evaluate", none, tmp_path / "other" / "none", *with_data)
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.slow
+def test_artifacts_of_two_models(artifacts: tuple[Path, Path], executorch_artifact: Converted, tmp_path: Path) -> None:
+    other = shutil.copytree(executorch_artifact[0], tmp_path / "other")
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["model"]["weights_sha256"] = "0" * 64
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    with_data = ("--data", DEMO_VALIDATION, "--output", tmp_path / "out")
+    assert "differ in their weights" in refusal("evaluate", artifacts[0], other, *with_data)
+    assert "is not at hand: pass its weights" in refusal("evaluate", other, *with_data)

@@ -1,0 +1,263 @@
+"""The report's three files: the published schema, what they say, and that the page is whole in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.test_device_results import RESULTS
+from volo_edge import device_results
+from volo_edge.errors import RequestError
+from volo_edge.machine import Machine
+from volo_edge.preprocess import Preprocessing
+from volo_edge.reference.file import Record
+from volo_edge.report import html, markdown, plots
+from volo_edge.report.contents import (
+    FORMAT,
+    Answer,
+    BlockError,
+    Changed,
+    ClassDrop,
+    ClassFolder,
+    Comparison,
+    Data,
+    ErrorGrowth,
+    FloatModel,
+    Latency,
+    Outcome,
+    Report,
+    Unreadable,
+)
+from volo_edge.report.write import write
+
+SCHEMA = Path(__file__).parents[1] / "docs" / "report.schema.json"
+LABELS = ("cat", "<b>dog</b>")
+BROWSER = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+
+
+def outcome(name: str, drop: float, passed: bool | None = None, **changes: object) -> Outcome:
+    top1 = Comparison(80, 80 - drop, drop, drop - 0.5, drop + 0.5, 1, 2, 0.5, 0.4)
+    blocks = (
+        BlockError("patch_embed", 50.0, 50.0),
+        BlockError("network.0.0", 12.5, 13.0),
+        BlockError("head", None, None),
+        BlockError("logits", 11.0, None),
+    )
+    made = Outcome(
+        name=name,
+        target="executorch",
+        backend="xnnpack",
+        scheme="int8-dynamic",
+        runtime="ExecuTorch 1.4.1, XNNPACK",
+        model_sha256="0" * 64,
+        bytes=3_200_000,
+        delegate_calls=1,
+        undelegated=0,
+        verdict="loses something.",
+        passed=passed,
+        top1=top1,
+        top5=top1,
+        agreement=99.5,
+        kl_divergence=1e-4,
+        snr_db=44.0,
+        not_finite=0,
+        calibration_error=3.0,
+        by_class=tuple(ClassDrop(label, 10, 80, 80 - drop, drop) for label in LABELS),
+        changed=(Changed("cat/0.png", "cat", Answer("cat", 0.6), Answer(LABELS[1], 0.5), "worse"),),
+        growth=ErrorGrowth(32, blocks, "network.0.0"),
+        growth_note="",
+        latency=Latency(50, 3.5, 4.0),
+        devices=(),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def report(*artifacts: Outcome, max_drop: float | None = None, unreadable: tuple[Unreadable, ...] = ()) -> Report:
+    record = Record(
+        format_version=1,
+        made_at="2026-01-31T12:00:00Z",
+        model="volo_small",
+        weights="small.safetensors",
+        weights_sha256="1" * 64,
+        image_size=(8, 8),
+        num_classes=2,
+        preprocessing=Preprocessing.from_crop((8, 8), 1.0),
+        device="cpu",
+        device_name="a processor",
+        arithmetic="float32",
+        list_sha256="2" * 64,
+        classes=LABELS,
+        versions={"torch": "2.13.0"},
+    )
+    folders = tuple(ClassFolder(label, label, 10) for label in LABELS)
+    return Report(
+        format_version=1,
+        made_at="2026-01-31T12:00:00Z",
+        command="volo-edge evaluate a b",
+        model="volo_small",
+        max_drop=max_drop,
+        data=Data("photos", 20, 30, "2" * 64, folders, unreadable, ("something speaks against it",)),
+        float_model=FloatModel(record, None, 80, 99, 2.0),
+        artifacts=artifacts,
+        machine=Machine("Linux", "a processor", 2),
+        versions={"python": "3.11"},
+    )
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "cat").mkdir(parents=True)
+    Image.fromarray(np.full((200, 300, 3), 90, np.uint8)).save(folder / "cat" / "0.png")
+    return folder
+
+
+class _Page(HTMLParser):
+    """Looks for what a page must not have: tags left open, and anything from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.outside: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "br", "img"):
+            self.open.append(tag)
+        self.outside += [v for k, v in attrs if k in ("src", "href") and v and not v.startswith("data:image/jpeg")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def text_of(page: str) -> str:
+    parser = _Page()
+    parser.feed(page)
+    assert parser.open == [] and parser.outside == []
+    assert "http" not in page and "<script" not in page
+    return " ".join(" ".join(parser.texts).split())
+
+
+def test_the_published_schema_is_the_reports() -> None:
+    assert json.loads(SCHEMA.read_text()) == FORMAT.schema(), "run 'make schema'"
+
+
+def test_what_is_written_is_read_and_fits_the_schema(tmp_path: Path, photographs: Path) -> None:
+    made = report(outcome("one", 0.1, True), outcome("two", 3, False), max_drop=1)
+    write(made, photographs, tmp_path / "out", force=False)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "report.json", "report.md"]
+    jsonschema.validate(json.loads((tmp_path / "out" / "report.json").read_text()), FORMAT.schema())
+    assert FORMAT.read(tmp_path / "out" / "report.json") == made
+    with pytest.raises(RequestError, match="exists already"):
+        write(made, photographs, tmp_path / "out", force=False)
+
+
+def test_the_page_is_whole_and_says_everything(photographs: Path) -> None:
+    devices = (device_results.FORMAT.parse(json.dumps(RESULTS), Path("results.json")),)
+    artifacts = (
+        outcome("one", 0.1, True),
+        outcome("two", 3.0, False, devices=devices, growth=None, growth_note="no weights"),
+    )
+    page = html.render(report(*artifacts, max_drop=1, unreadable=(Unreadable("bad.jpg", "empty file"),)), photographs)
+    text = text_of(page)
+    for said in (
+        "1 of 2 artifact(s) pass",
+        "something speaks against it",
+        "bad.jpg (empty file)",
+        "20 of the folder's 30 photographs were judged",
+        "+3.00",
+        "FAIL",
+        "<b>dog</b> 50 %",  # escaped, so it is text
+        "network.0.0",
+        "no weights",
+        "Example Phone 1",
+        "nominal → fair",
+        "volo-edge evaluate a b",
+        "torch 2.13.0",
+        "1" * 64,
+    ):
+        assert said in text, said
+    assert page.count("data:image/jpeg;base64,") == 1
+    assert "prefers-color-scheme: dark" in page and "@media print" in page
+
+
+def test_a_report_without_classes_and_of_one_artifact(tmp_path: Path) -> None:
+    alone = outcome("one", 0, None, top1=None, top5=None, calibration_error=None, by_class=(), changed=(), snr_db=None)
+    made = report(alone)
+    made = replace(made, float_model=replace(made.float_model, top1=None, top5=None, calibration_error=None))
+    text = text_of(html.render(made, tmp_path))
+    assert "no class is known" in text and "None: every file says the float model's class" in text
+    assert "top-1" not in markdown.render(made).partition("|")[0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 13])
+def test_pictures_are_sound(count: int) -> None:
+    made = report(*(outcome(f"artifact-{index} & co", 0.3 * index - 1) for index in range(count)), max_drop=0.5)
+    sizes: list[float | None] = [one.bytes * (1 + index) for index, one in enumerate(made.artifacts)]
+    pictures = [plots.intervals(made), plots.growth(made), plots.accuracy_against(made, "size", sizes, "MB")]
+    assert bool(pictures.pop()) == (count > 1)
+    for picture in pictures:
+        root = xml.etree.ElementTree.fromstring(picture)
+        width, height = map(float, root.attrib["viewBox"].split()[2:])
+        for element in root.iter():
+            for key in ("x", "x1", "x2", "cx"):
+                assert -1 <= float(element.get(key, 0)) <= width + 1, xml.etree.ElementTree.tostring(element)
+            for key in ("y", "y1", "y2", "cy"):
+                assert -1 <= float(element.get(key, 0)) <= height + 1, xml.etree.ElementTree.tostring(element)
+
+
+def test_ticks_are_round() -> None:
+    assert plots.Axis(-1.1, 2.2, 0, 1).ticks() == pytest.approx([-1, 0, 1, 2])
+    assert plots.Axis(1.6, 12, 0, 1, log=True).ticks() == pytest.approx([2, 3, 5, 7, 10])
+
+
+def test_markdown_is_a_table_and_sentences() -> None:
+    text = markdown.render(report(outcome("one", 0.1, True), outcome("two", 3, False), max_drop=1))
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 4 and len({row.count("|") for row in rows}) == 1
+    assert "- ✅ **one** loses something." in text and "- ❌ **two**" in text
+    assert "> something speaks against it" in text
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine: apt-get install chromium")
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_browser_shows_it(tmp_path: Path, photographs: Path, dark: bool) -> None:
+    """Light or dark as the reader has it, and nothing wider than the window."""
+    assert BROWSER is not None
+    path, shot = tmp_path / "report.html", tmp_path / "shot.png"
+    made = report(*(outcome(f"artifact-{index}", 0.2 * index, index < 3) for index in range(5)), max_drop=0.5)
+    probe = (
+        "<script>document.title = ['READY', document.documentElement.scrollWidth - innerWidth, "
+        "document.querySelectorAll('svg circle').length, document.querySelector('.photo img').naturalWidth, "
+        "getComputedStyle(document.body).backgroundColor].join(' ')</script></body>"
+    )
+    path.write_text(html.render(made, photographs).replace("</body>", probe))
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1200,1600"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+    dom = subprocess.run([BROWSER, *options, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120)
+    title = re.search("<title>READY (.*?)</title>", dom.stdout)
+    assert title, dom.stderr[-500:]
+    wider, circles, width, background = title[1].split(" ", 3)
+    assert int(wider) <= 0 and int(circles) >= 15 and int(width) == 96
+    assert background == ("rgb(20, 23, 28)" if dark else "rgb(255, 255, 255)")
+    subprocess.run([BROWSER, *options, f"--screenshot={shot}", path.as_uri()], capture_output=True, timeout=120)
+    with Image.open(shot) as image:
+        pixels = np.asarray(image.convert("L"))
+    assert (pixels.mean() < 80) == dark
+    assert pixels.std() > 10  # there is something on it

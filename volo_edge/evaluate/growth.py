@@ -1,0 +1,172 @@
+"""Where it goes wrong: the error after each block, and what each block adds of its own.
+
+Each layer's weights and activation ranges are read back from the saved file and put into a copy of the float edge
+model, so that what is measured is what the file holds, not what it was meant to. The copy computes in single precision:
+half precision arithmetic of a Core ML package is not in these figures, it is in those of the logits.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from converters.program import Activation, StoredLayer
+from volo_edge.decompose import EdgeVOLO
+from volo_edge.errors import RequestError
+from volo_edge.report.contents import BlockError, ErrorGrowth
+from volo_edge.sensitivity.rounding import by_token
+
+LOGITS = "logits"
+_QUIET = 1e-8  # noise to signal, 80 dB: less changes no class
+
+
+def measure(
+    edge: EdgeVOLO, stored: Sequence[StoredLayer], batches: Iterable[Tensor], advance: Callable[[int], None]
+) -> ErrorGrowth:
+    """The error of a file's layers on `batches` of photographs (B, 3, H, W), 0..255.
+
+    Args:
+        edge: the float edge model that the file was made from.
+        stored: the file's layers, in the order they run.
+        advance: called with the size of each batch.
+
+    Raises:
+        RequestError: the file's layers are not the model's.
+    """
+    saved = with_layers(edge, stored)
+    blocks, copies = _blocks(edge), _blocks(saved)
+    grown, own = ({name: _Error() for name in (*blocks, LOGITS)} for _ in range(2))
+    made: dict[str, Tensor] = {}
+    count = 0
+
+    def keep(name: str) -> Callable[..., None]:
+        return lambda block, given, output: made.__setitem__(name, output)
+
+    def compare(name: str) -> Callable[..., None]:
+        def hook(block: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+            grown[name].add(made[name], output)
+            own[name].add(copies[name](*given), output)
+
+        return hook
+
+    with torch.inference_mode():
+        for images in batches:
+            handles = [block.register_forward_hook(keep(name)) for name, block in copies.items()]
+            logits = saved(images)
+            _remove(handles)
+            handles = [block.register_forward_hook(compare(name)) for name, block in blocks.items()]
+            grown[LOGITS].add(logits, edge(images))
+            _remove(handles)
+            count += len(images)
+            advance(len(images))
+    del own[LOGITS]
+    errors = tuple(BlockError(name, grown[name].snr_db, own[name].snr_db if name in own else None) for name in grown)
+    worst = max(own, key=lambda name: own[name].ratio)
+    return ErrorGrowth(count, errors, worst if own[worst].ratio > _QUIET else None)
+
+
+def with_layers(edge: EdgeVOLO, stored: Sequence[StoredLayer]) -> EdgeVOLO:
+    """A copy of `edge` that computes with what `stored` has of each of its layers, and rounds what that rounds."""
+    saved = copy.deepcopy(edge)
+    left = iter(stored)
+    for name in _call_order(edge):
+        layer: Any = saved.get_submodule(name)
+        shape = tuple(layer.weight.shape)
+        found = next((one for one in left if one.weight.shape == shape), None)  # others are the windows' own kernels
+        if found is None:
+            raise RequestError(f"the file has no layer of shape {shape} where the model has {name}")
+        if found.bias is not None:
+            bias = _without_token(torch.from_numpy(np.array(found.bias)), layer, name, saved)
+            layer.bias = nn.Parameter(bias, requires_grad=False)
+        layer.weight = nn.Parameter(torch.from_numpy(np.array(found.weight)), requires_grad=False)
+        if (before := _rounding(found.given)) is not None:
+            layer.register_forward_pre_hook(lambda _, given, rounds=before: (rounds(given[0]), *given[1:]))
+        if (after := _rounding(found.made)) is not None:
+            layer.register_forward_hook(lambda _, given, made, rounds=after: rounds(made))
+    return saved
+
+
+def _call_order(edge: EdgeVOLO) -> list[str]:
+    """Names of the linears and convolutions, those within norms too, in the order they run."""
+    order: list[str] = []
+    modules = {name: module for name, module in edge.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    handles = [
+        module.register_forward_pre_hook(lambda _, given, name=name: order.append(name))
+        for name, module in modules.items()
+    ]
+    with torch.inference_mode():
+        edge(torch.zeros(1, 3, *edge.architecture.image_size))
+    _remove(handles)
+    return order
+
+
+def _without_token(bias: Tensor, layer: Any, name: str, edge: EdgeVOLO) -> Tensor:
+    """A bias, without the class token where it holds that too.
+
+    coremltools adds what the first class block's attention is added to, a constant, to the bias of its projection.
+    """
+    if name != "post_network.0.attn.proj":
+        return bias
+    apart = bias - edge.cls_token.flatten()
+    nearer = (apart - layer.bias).norm() < (bias - layer.bias).norm()
+    return apart if nearer else bias
+
+
+def _rounding(activation: Activation) -> Callable[[Tensor], Tensor] | None:
+    if activation is None:
+        return None
+    if activation == "dynamic":
+        return by_token
+    levels = activation
+    return lambda x: torch.fake_quantize_per_tensor_affine(
+        x, levels.scale, levels.zero_point, levels.lowest, levels.highest
+    )
+
+
+def _blocks(edge: EdgeVOLO) -> dict[str, nn.Module]:
+    """What a person would keep in higher precision, in the order it runs."""
+    found: dict[str, nn.Module] = {"patch_embed": edge.patch_embed}
+    for number, stage in enumerate(edge.network):
+        if isinstance(stage, nn.Sequential):
+            found |= {f"network.{number}.{index}": block for index, block in enumerate(stage)}
+        else:
+            found[f"network.{number}"] = stage
+    found |= {f"post_network.{index}": block for index, block in enumerate(edge.post_network)}
+    found["head"] = edge.head
+    if edge.aux_head is not None:
+        found["aux_head"] = edge.aux_head
+    return found
+
+
+class _Error:
+    """Squares of a signal and of its noise, summed over batches."""
+
+    def __init__(self) -> None:
+        self._signal = self._noise = 0.0
+
+    def add(self, made: Tensor, right: Tensor) -> None:
+        self._signal += float(right.double().square().sum())
+        self._noise += float((made.double() - right.double()).square().sum())
+
+    @property
+    def ratio(self) -> float:
+        """Noise to signal; infinite where something is not finite."""
+        ratio = self._noise / self._signal if self._signal else 0.0
+        return ratio if np.isfinite(ratio) else np.inf
+
+    @property
+    def snr_db(self) -> float | None:
+        """In decibels; None without noise."""
+        if self.ratio == 0:
+            return None
+        return max(-1000.0, float(-10 * np.log10(self.ratio)))
+
+
+def _remove(handles: Iterable[Any]) -> None:
+    for handle in handles:
+        handle.remove()

@@ -1,0 +1,520 @@
+"""The evaluation: each artifact's saved file, in its runtime, on every photograph, against the float model.
+
+What is answered is kept next to where the report will be, so that a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import calibration
+from calibration.images import ImageList, balanced_subset, find_images, list_hash, selected, stream
+from converters.runner import Runner
+from converters.targets import TARGETS
+from volo_edge import __version__, artifact, checkpoint, device_results, files, machine
+from volo_edge.artifact import Artifact
+from volo_edge.checkpoint import LoadedModel
+from volo_edge.console import Steps
+from volo_edge.convert import divided
+from volo_edge.decompose import LAYOUTS, decompose
+from volo_edge.device_results import DeviceResults
+from volo_edge.errors import RequestError
+from volo_edge.evaluate import data, facts, growth, statistics
+from volo_edge.evaluate.facts import Facts, Labels
+from volo_edge.evaluate.request import Request, check
+from volo_edge.predict import load_runner
+from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb
+from volo_edge.quantize.schemes import SCHEMES
+from volo_edge.quantize.transforms import ROBUST
+from volo_edge.reference import compute, file
+from volo_edge.reference.file import Record, Reference
+from volo_edge.report import contents
+from volo_edge.report.contents import (
+    Answer,
+    Changed,
+    ClassFolder,
+    Comparison,
+    Data,
+    ErrorGrowth,
+    FloatModel,
+    Latency,
+    Outcome,
+    Report,
+    Unreadable,
+)
+from volo_edge.report.write import write
+from volo_edge.validate.answers import Answers, collect
+
+GROWTH_IMAGES = 32
+_TOGETHER = 8  # photographs between two writes of what is done; the runtimes take them one by one
+_LATENCY_RUNS = 50
+_LATENCY_SECONDS = 5.0  # for a file that takes long, fewer runs
+
+
+@dataclass(frozen=True)
+class Work:
+    """An evaluation about to be made.
+
+    Args:
+        wanted: what is asked for.
+        artifacts: all of one float model, preprocessing and labels.
+        images: the photographs to judge on.
+        available: how many the folder holds.
+        labels: (N,) the class of each photograph among the model's labels; None without class folders.
+        folders: what each class folder stands for, an index among the model's labels.
+        problems: what speaks against the data.
+        reference: the float model's answers, read from a file; None where they are computed here.
+        loaded: the float model; None where its weights are not at hand.
+        devices: what apps measured, by the hash of the model file.
+        state: the folder that keeps what is done.
+    """
+
+    wanted: Request
+    artifacts: tuple[Artifact, ...]
+    images: ImageList
+    available: int
+    labels: Labels | None
+    folders: tuple[int, ...]
+    problems: tuple[str, ...]
+    reference: Reference | None
+    loaded: LoadedModel | None
+    devices: dict[str, list[DeviceResults]]
+    state: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluation wrote, how many answers an earlier run had left, and how long it took."""
+
+    folder: Path
+    report: Report
+    resumed: int
+    seconds: float
+
+
+def prepare(wanted: Request, steps: Steps) -> Work:
+    """Read the artifacts, list the photographs, and see that all of it fits together."""
+    check(wanted)
+    with steps.step("reading artifacts", len(wanted.artifacts)) as advance:
+        artifacts = []
+        for folder in wanted.artifacts:
+            artifacts.append(artifact.read(folder))
+            advance()
+    first = artifacts[0]
+    _require_one_model(artifacts)
+    everything = find_images(wanted.data)
+    images = everything if wanted.limit is None else balanced_subset(everything, wanted.limit, seed=0)
+    labels, folders, problems = _classes(wanted, images, first.labels)
+    if images.labels is None and wanted.max_drop is not None:
+        raise RequestError(
+            f"--max-drop needs classes, and '{wanted.data}' has no class folders: put the photographs of each class "
+            "into a folder named after it"
+        )
+    with steps.step("looking for calibration photographs", None):
+        problems += _shared(wanted, artifacts, images)
+    reference = _reference(wanted, first, images) if wanted.reference is not None else None
+    with steps.step("reading weights"):
+        loaded = _weights(wanted, first, needed=reference is None)
+    return Work(
+        wanted=wanted,
+        artifacts=tuple(artifacts),
+        images=images,
+        available=len(everything),
+        labels=labels,
+        folders=folders,
+        problems=tuple(problems),
+        reference=reference,
+        loaded=loaded,
+        devices=_devices(wanted, artifacts),
+        state=files.state_folder(wanted.output),
+    )
+
+
+def evaluate(work: Work, steps: Steps) -> Result:
+    """Judge every artifact and write the report.
+
+    Raises:
+        RequestError: a photograph or the folder to write is bad.
+        KeyboardInterrupt: with a sentence on how to go on.
+    """
+    start = time.monotonic()
+    reference, float_answers, resumed = _float_answers(work, steps)
+    _require_same(reference.record, work.artifacts[0], "the float model's answers")
+    ran = [_run(work, one, steps) for one in work.artifacts]
+    read = np.logical_and.reduce([float_answers.read, *(one.answers.read for one in ran)])
+    rows = np.flatnonzero(read)
+    if not len(rows):
+        raise RequestError(f"none of the images in {work.images.root} can be read, {work.images.files[0]} for one")
+    labels = None if work.labels is None else work.labels[rows]
+    float_facts = facts.gather(float_answers.logits, float_answers.logits, rows, labels)
+    report = Report(
+        format_version=contents.FORMAT_VERSION,
+        made_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        command=work.wanted.command,
+        model=work.artifacts[0].manifest.model.name,
+        max_drop=work.wanted.max_drop,
+        data=_data(work, read),
+        float_model=_float_model(work, reference, float_facts, labels is not None),
+        artifacts=tuple(
+            _outcome(work, *pair, float_answers, float_facts, rows, steps)
+            for pair in zip(work.artifacts, ran, strict=True)
+        ),
+        machine=machine.this(),
+        versions=_versions(),
+    )
+    with steps.step("writing"):
+        write(report, work.images.root, work.wanted.output, work.wanted.force)
+    shutil.rmtree(work.state, ignore_errors=True)
+    resumed += sum(one.resumed for one in ran)
+    return Result(work.wanted.output, report, resumed, time.monotonic() - start)
+
+
+def _name(one: Artifact) -> str:
+    return one.folder.resolve().name
+
+
+def _require_one_model(artifacts: list[Artifact]) -> None:
+    """RequestError where two artifacts are of different float models, which one report cannot hold against each."""
+    first = artifacts[0]
+    parts: tuple[tuple[str, Callable[[Artifact], object]], ...] = (
+        ("weights", lambda a: a.manifest.model.weights_sha256),
+        ("image size", lambda a: a.manifest.model.image_size),
+        ("preprocessing", lambda a: a.manifest.preprocessing),
+        ("labels", lambda a: a.labels),
+    )
+    for one in artifacts[1:]:
+        for what, of in parts:
+            if of(one) != of(first):
+                raise RequestError(
+                    f"{one.folder} and {first.folder} differ in their {what}: evaluate artifacts of one model together"
+                )
+
+
+def _classes(
+    wanted: Request, images: ImageList, labels: tuple[str, ...]
+) -> tuple[Labels | None, tuple[int, ...], list[str]]:
+    """The photographs' classes, what each class folder stands for, and what speaks against them."""
+    if images.labels is None:
+        return None, (), ["there are no class folders: no accuracy is known, only how far the answers are apart"]
+    folders, note = data.class_of(images.classes, labels, wanted.class_map)
+    numbers = np.array([folders[label] for label in images.labels])
+    return numbers, folders, [note] * bool(note) + data.problems(images, folders, labels)
+
+
+def _shared(wanted: Request, artifacts: list[Artifact], images: ImageList) -> list[str]:
+    """What of the data the artifacts were calibrated on, as far as their calibration photographs are at hand."""
+    found = []
+    fitted = {one.manifest.quantization.calibration: one for one in artifacts}
+    seen: set[Path] = set()
+    for calibrated, one in fitted.items():
+        if calibrated is None:
+            continue
+        folder = wanted.calibration or calibration.DEMO_CALIBRATION
+        photographs = find_images(folder)
+        if list_hash(divided(photographs, calibrated.images)[1]) != calibrated.list_sha256:
+            why = (
+                "is not what it was calibrated on"
+                if wanted.calibration
+                else "is not at hand, name it with --calibration"
+            )
+            where = f"'{folder}'" if wanted.calibration else "its calibration folder"
+            found.append(f"{_name(one)}: {where} {why}: whether the data shares photographs with it is not known")
+        elif folder not in seen:
+            seen.add(folder)
+            if names := data.shared(images, photographs):
+                found.append(
+                    f"{len(names)} photograph(s) are also in the calibration folder, {names[0]!r} for one: accuracy on "
+                    "what a scheme was fitted to says too much"
+                )
+    return found
+
+
+def _reference(wanted: Request, one: Artifact, images: ImageList) -> Reference:
+    """The float reference asked for; RequestError where it is of another model, preprocessing or other photographs."""
+    path = wanted.reference
+    assert path is not None
+    reference = file.read(path)
+    _require_same(reference.record, one, str(path))
+    reference.of(images, path)
+    return reference
+
+
+def _require_same(record: Record, one: Artifact, what: str) -> None:
+    """RequestError where a float reference is of another model or preprocessing than an artifact."""
+    model = one.manifest.model
+    remedy = "compute it again with 'volo-edge reference'"
+    if record.weights_sha256 != model.weights_sha256:
+        raise RequestError(
+            f"{what}: of other weights ({record.weights_sha256[:16]}) than {one.folder} "
+            f"({model.weights_sha256[:16]}): {remedy}"
+        )
+    if record.preprocessing != one.manifest.preprocessing or record.num_classes != model.num_classes:
+        raise RequestError(f"{what}: computed with another preprocessing or image size than {one.folder}: {remedy}")
+
+
+def _weights(wanted: Request, one: Artifact, needed: bool) -> LoadedModel | None:
+    """The float model that the artifacts were made from; None where it is not at hand and not `needed`."""
+    model = one.manifest.model
+    if wanted.weights is None and model.weights_sha256 != files.sha256(calibration.DEMO_WEIGHTS):
+        if needed:
+            raise RequestError(
+                f"the float model that {one.folder} was made from is not at hand: pass its weights ({model.weights}) "
+                "with --weights FILE, or its answers with --reference FILE"
+            )
+        return None
+    loaded = checkpoint.load(wanted.weights, model.name, model.image_size)
+    if loaded.weights_sha256 != model.weights_sha256:
+        raise RequestError(
+            f"{wanted.weights} is not what {one.folder} was made from ({model.weights}, sha256 "
+            f"{model.weights_sha256[:16]}): pass that file"
+        )
+    return loaded
+
+
+def _devices(wanted: Request, artifacts: list[Artifact]) -> dict[str, list[DeviceResults]]:
+    found: dict[str, list[DeviceResults]] = {one.manifest.files["model"].sha256: [] for one in artifacts}
+    for path in wanted.device_results:
+        result = device_results.FORMAT.read(path)
+        if result.artifact.model_sha256 not in found:
+            raise RequestError(
+                f"{path} is of another file ({result.artifact.model}, {result.artifact.target}, "
+                f"{result.artifact.scheme}, sha256 {result.artifact.model_sha256[:16]}) than any of the artifacts: "
+                "evaluate that one too, or leave it out"
+            )
+        found[result.artifact.model_sha256].append(result)
+    return found
+
+
+def _float_answers(work: Work, steps: Steps) -> tuple[Reference, Answers, int]:
+    """The float reference, its answers for the photographs, and how many an earlier run had left."""
+    if work.reference is not None:
+        assert work.wanted.reference is not None
+        return work.reference, work.reference.of(work.images, work.wanted.reference), 0
+    assert work.loaded is not None
+    reference, done = compute.of(work.loaded, work.images, work.wanted.reference_device, work.state, steps)
+    return reference, Answers(reference.read, reference.logits), done
+
+
+@dataclass(frozen=True, eq=False)
+class _Ran:
+    """A file's answers for the photographs, what ran it and how fast, and how many an earlier run had left."""
+
+    answers: Answers
+    runtime: str
+    latency: Latency
+    resumed: int
+
+
+def _run(work: Work, one: Artifact, steps: Steps) -> _Ran:
+    """Run the artifact's file on every photograph; it is let go of before the next one is loaded."""
+    m = one.manifest
+    with steps.step(f"loading {_name(one)}"):
+        runner = load_runner(one)
+    key = files.key(m.files["model"].sha256, list_hash(work.images), m.preprocessing, runner.runtime)
+    done: list[int] = []
+    with steps.step(f"running {_name(one)}", len(work.images)) as advance:
+
+        def progress(count: int) -> None:
+            done.append(count)
+            advance(count)
+
+        answers = collect(
+            work.images,
+            m.preprocessing,
+            lambda: runner.run,
+            _TOGETHER,
+            m.model.num_classes,
+            work.state / f"{_name(one)}-{key}.f32",
+            progress,
+        )
+    with steps.step(f"timing {_name(one)}"):
+        latency = _latency(runner, m.preprocessing)
+    return _Ran(answers, runner.runtime, latency, done[0])
+
+
+def _outcome(
+    work: Work,
+    one: Artifact,
+    ran: _Ran,
+    reference: Answers,
+    float_facts: Facts,
+    rows: Labels,
+    steps: Steps,
+) -> Outcome:
+    """All that is said of one artifact; `rows` are the photographs that every model was given."""
+    m, model = one.manifest, one.manifest.files["model"]
+    labels = None if work.labels is None else work.labels[rows]
+    with steps.step(f"comparing {_name(one)}"):
+        found = facts.gather(ran.answers.logits, reference.logits, rows, labels)
+        top1 = top5 = calibration_error = None
+        classes: tuple[contents.ClassDrop, ...] = ()
+        if labels is not None:
+            top1, top5 = facts.compare(found.top1, float_facts.top1), facts.compare(found.top5, float_facts.top5)
+            calibration_error = statistics.calibration_error(found.confidence, found.top1)
+            classes = facts.by_class(found, float_facts, labels, one.labels)
+    grown, note = _growth(work, one, rows, steps)
+    passed = None if work.wanted.max_drop is None or top1 is None else top1.high <= work.wanted.max_drop
+    agreement = 100 * float((found.said == float_facts.said).mean())
+    divergence = float(found.divergence.mean())
+    return Outcome(
+        name=_name(one),
+        target=m.target,
+        backend=m.backend,
+        scheme=m.quantization.scheme,
+        runtime=ran.runtime,
+        model_sha256=model.sha256,
+        bytes=model.bytes,
+        delegate_calls=m.graph.delegate_calls,
+        undelegated=None if m.graph.delegate_calls is None else sum(op.count for op in m.graph.undelegated_ops),
+        verdict=verdict(top1, agreement, work.wanted.max_drop),
+        passed=passed,
+        top1=top1,
+        top5=top5,
+        agreement=agreement,
+        kl_divergence=divergence if math.isfinite(divergence) else None,
+        snr_db=found.snr_db if math.isfinite(found.snr_db) else None,
+        not_finite=int((found.said < 0).sum()),
+        calibration_error=calibration_error,
+        by_class=classes,
+        changed=_changed(work.images, one.labels, found, float_facts, rows, labels),
+        growth=grown,
+        growth_note=note,
+        latency=ran.latency,
+        devices=tuple(work.devices[model.sha256]),
+    )
+
+
+def verdict(top1: Comparison | None, agreement: float, max_drop: float | None) -> str:
+    """What a person should take from the figures, in a sentence or two."""
+    if top1 is None:
+        return f"says the float model's class for {agreement:.2f} % of the photographs."
+    interval = f"95 % interval {top1.low:+.2f} to {top1.high:+.2f}"
+    change = f"{'gains' if top1.drop < 0 else 'loses'} {abs(top1.drop):.2f} points of top-1"
+    if top1.low > 0 or top1.high < 0:
+        said = f"{change} (drop's {interval}), which is more than chance."
+    elif top1.worse == top1.better == 0:
+        said = f"has the same photographs right as the float model (drop's {interval})."
+    else:
+        said = f"{change} (drop's {interval}), which may be chance."
+    if max_drop is None:
+        return said
+    if top1.high <= max_drop:
+        return f"{said} Passes: even the interval's upper end is at most {max_drop:g}."
+    if top1.drop <= max_drop:
+        return (
+            f"{said} Fails: the drop itself is at most {max_drop:g}, but the interval's upper end is not; more "
+            "photographs narrow it."
+        )
+    return f"{said} Fails: more than {max_drop:g}."
+
+
+def _latency(runner: Runner, preprocessing: Preprocessing) -> Latency:
+    """Of one photograph of noise, after one run that sets up memory."""
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, *preprocessing.crop)).astype(np.float32)
+    runner.run(pixels)
+    times: list[float] = []
+    until = time.monotonic() + _LATENCY_SECONDS
+    while len(times) < 3 or (len(times) < _LATENCY_RUNS and time.monotonic() < until):
+        start = time.perf_counter()
+        runner.run(pixels)
+        times.append(1000 * (time.perf_counter() - start))
+    median, p90 = np.percentile(times, [50, 90])
+    return Latency(len(times), float(median), float(p90))
+
+
+def _growth(work: Work, one: Artifact, rows: Labels, steps: Steps) -> tuple[ErrorGrowth | None, str]:
+    """Where its error comes from; or None, and why."""
+    if work.loaded is None:
+        return None, "the float model's weights are not at hand: name them with --weights"
+    m = one.manifest
+    also = ROBUST if SCHEMES[m.quantization.scheme].quantizes else ()
+    some = balanced_subset(selected(work.images, rows.tolist()), GROWTH_IMAGES, seed=0)
+    with steps.step(f"error by block of {_name(one)}", len(some)) as advance:
+        edge = decompose(work.loaded.model.cpu(), m.preprocessing, LAYOUTS[m.backend], also)
+        stored = TARGETS[m.target].module("program").read_weights(one.model_path)
+        batches = (torch.from_numpy(batch.inputs) for batch in stream(some, m.preprocessing, 4))
+        try:
+            return growth.measure(edge, stored, batches, advance), ""
+        except RequestError as error:
+            return None, str(error)
+
+
+def _changed(
+    images: ImageList, names: tuple[str, ...], found: Facts, float_facts: Facts, rows: Labels, labels: Labels | None
+) -> tuple[Changed, ...]:
+    """The photographs whose class changed: for the worse, other, for the better; the surest float answers first."""
+
+    def answer(of: Facts, index: int) -> Answer:
+        said = int(of.said[index])
+        return Answer(names[said], float(of.confidence[index])) if said >= 0 else Answer(None, None)
+
+    changes = []
+    for index in np.flatnonzero(found.said != float_facts.said).tolist():
+        truth = None if labels is None else names[labels[index]]
+        effect: Literal["better", "worse", "other"] = "other"
+        if found.top1[index] or float_facts.top1[index]:
+            effect = "better" if found.top1[index] else "worse"
+        both = answer(float_facts, index), answer(found, index)
+        changes.append(Changed(images.files[rows[index]], truth, *both, effect))
+    order = ("worse", "other", "better")
+    return tuple(
+        sorted(changes, key=lambda c: (order.index(c.effect), -(c.float_model.probability or 0), c.photograph))
+    )
+
+
+def _data(work: Work, read: NDArray[np.bool_]) -> Data:
+    unreadable = []
+    for index in np.flatnonzero(~read).tolist():
+        try:
+            open_rgb(work.images.path(index))
+            reason = "could not be read by whoever computed the float reference"
+        except UnreadableImage as error:
+            reason = error.reason
+        unreadable.append(Unreadable(work.images.files[index], reason))
+    names, counts = work.artifacts[0].labels, np.zeros(len(work.folders), int)
+    if work.images.labels is not None:
+        counts = np.bincount(np.array(work.images.labels)[read], minlength=len(work.folders))
+    return Data(
+        folder=str(work.wanted.data),
+        photographs=int(read.sum()),
+        available=work.available,
+        list_sha256=list_hash(work.images),
+        classes=tuple(
+            ClassFolder(folder, names[label], int(count))
+            for folder, label, count in zip(work.images.classes, work.folders, counts, strict=True)
+        ),
+        unreadable=tuple(unreadable),
+        problems=work.problems,
+    )
+
+
+def _float_model(work: Work, reference: Reference, found: Facts, labelled: bool) -> FloatModel:
+    path = work.wanted.reference
+    top1, top5, error = (
+        (
+            100 * float(found.top1.mean()),
+            100 * float(found.top5.mean()),
+            statistics.calibration_error(found.confidence, found.top1),
+        )
+        if labelled
+        else (None, None, None)
+    )
+    return FloatModel(reference.record, None if path is None else str(path), top1, top5, error)
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "executorch", "torchao", "coremltools", "numpy", "pillow")
+    return {"python": platform.python_version(), "volo_edge": __version__, **{name: version(name) for name in packages}}

@@ -1,0 +1,71 @@
+"""What `volo-edge evaluate` is asked for, and all that can be refused of it before torch is imported."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from volo_edge import files
+from volo_edge.errors import RequestError
+from volo_edge.reference.request import check_data, check_device
+from volo_edge.report.contents import JSON
+
+
+@dataclass(frozen=True)
+class Request:
+    """An evaluation; None stands for a default.
+
+    Args:
+        artifacts: folders that `convert` wrote.
+        data: folder of photographs, in class folders or without.
+        limit: how many of them, as many of each class; None for all.
+        class_map: JSON file of the label, or its index, that each class folder stands for.
+        reference: file that `volo-edge reference` wrote; None to compute it here.
+        reference_device: "auto", "cpu", "cuda" or "mps", where it is computed here.
+        weights: checkpoint of the float model; None for the demo's.
+        calibration: folder that the artifacts were calibrated on, to see that none of it is among the data.
+        device_results: files that apps wrote.
+        max_drop: points of top-1 accuracy that may be lost; None for no gate.
+        output: the folder to write.
+        force: whether to replace an earlier report.
+        command: as it was typed, for the report.
+    """
+
+    artifacts: tuple[Path, ...]
+    data: Path
+    limit: int | None = None
+    class_map: Path | None = None
+    reference: Path | None = None
+    reference_device: str = "auto"
+    weights: str | None = None
+    calibration: Path | None = None
+    device_results: tuple[Path, ...] = ()
+    max_drop: float | None = None
+    output: Path = Path("report")
+    force: bool = False
+    command: str = ""
+
+
+def check(wanted: Request) -> None:
+    """RequestError for what is wrong with the request and can be seen from it alone."""
+    check_data(wanted.data, wanted.limit)
+    check_device(wanted.reference_device)
+    if len({path.resolve() for path in wanted.artifacts}) < len(wanted.artifacts):
+        raise RequestError("an artifact is named twice: name each once")
+    names = [path.resolve().name for path in wanted.artifacts]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RequestError(f"two artifacts are called '{twice[0]}', by which the report tells them apart: rename one")
+    for path, what in (
+        (wanted.class_map, "class map"),
+        (wanted.reference, "float reference"),
+        (wanted.calibration, "folder of images"),
+        *((path, "file of device results") for path in wanted.device_results),
+    ):
+        if path is not None and not path.exists():
+            raise RequestError(f"there is no {what} at {path}")
+    if wanted.weights is not None and not wanted.weights.startswith("hf-hub:") and not Path(wanted.weights).exists():
+        raise RequestError(f"no weights at {wanted.weights}: give the checkpoint that the artifacts were made from")
+    if wanted.max_drop is not None and not (math.isfinite(wanted.max_drop) and wanted.max_drop >= 0):
+        raise RequestError(f"--max-drop {wanted.max_drop}: give points of top-1 accuracy, 0.5 for half of one percent")
+    files.check_replaceable(wanted.output, JSON, wanted.force)

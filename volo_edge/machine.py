@@ -1,0 +1,34 @@
+"""What this machine is, for records of how a number was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A computer: its operating system, its processor, and how many cores this process may use."""
+
+    system: str
+    processor: str
+    cores: int
+
+
+def this() -> Machine:
+    """The one that this runs on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    system = f"macOS {platform.mac_ver()[0]}" if platform.system() == "Darwin" else platform.system()
+    return Machine(f"{system}, {platform.machine()}", processor(), cores)
+
+
+def processor() -> str:
+    """Its name, as the system has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

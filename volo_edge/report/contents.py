@@ -1,0 +1,275 @@
+"""What an accuracy report says: `report.json`, field for field.
+
+The JSON Schema in `docs/report.schema.json` is made from it. Accuracies, drops and shares are in points, 0..100; a drop
+is what the file loses against the float model, negative where it gains. What each figure means is told in
+`docs/accuracy.md`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from volo_edge.device_results import DeviceResults
+from volo_edge.formats import Format
+from volo_edge.machine import Machine
+from volo_edge.reference.file import Record
+
+FORMAT_VERSION: Literal[1] = 1
+JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file among the photographs that cannot be read as one, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """A class folder of the data.
+
+    Args:
+        folder: its name.
+        label: the model's class that it stands for.
+        photographs: how many of it were judged.
+    """
+
+    folder: str
+    label: str
+    photographs: int
+
+
+@dataclass(frozen=True)
+class Data:
+    """The photographs.
+
+    Args:
+        folder: as it was given.
+        photographs: how many were judged.
+        available: how many the folder holds.
+        list_sha256: of the names and sizes of those chosen (`calibration.images.list_hash`).
+        classes: of those judged; () where the folder has none, and then no accuracy is known.
+        unreadable: what was left out.
+        problems: what speaks against the data, a sentence each.
+    """
+
+    folder: str
+    photographs: int
+    available: int
+    list_sha256: str
+    classes: tuple[ClassFolder, ...]
+    unreadable: tuple[Unreadable, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """The float model's own figures.
+
+    Args:
+        record: how its answers were made.
+        file: the reference file that they were read from; null where they were computed for this report.
+        top1, top5: points; null without classes.
+        calibration_error: points, see `Outcome`.
+    """
+
+    record: Record
+    file: str | None
+    top1: float | None
+    top5: float | None
+    calibration_error: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The file against the float model, photograph by photograph.
+
+    Args:
+        float_model: points that the float model has right.
+        file: points that the file has right.
+        drop: points lost.
+        low, high: ends of the drop's 95 % interval.
+        better, worse: photographs that only the file, and that only the float model has right.
+        p_value: McNemar's exact test: how likely so uneven a split of those is if neither is better.
+        resolution: points; the smallest drop that so many photographs can tell from none.
+    """
+
+    float_model: float
+    file: float
+    drop: float
+    low: float
+    high: float
+    better: int
+    worse: int
+    p_value: float
+    resolution: float
+
+
+@dataclass(frozen=True)
+class ClassDrop:
+    """One class: its photographs, points that each has right of them, and the points lost."""
+
+    label: str
+    photographs: int
+    float_model: float
+    file: float
+    drop: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A class and the probability, 0..1, that a model gives it; null where its logits are no numbers."""
+
+    label: str | None
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A photograph that the file puts in another class than the float model does.
+
+    Args:
+        photograph: its name in the folder.
+        truth: its class; null where it is not known.
+        float_model, file: both answers.
+        effect: "better" or "worse" where one of them is right; "other" where neither is, or the class is not known.
+    """
+
+    photograph: str
+    truth: str | None
+    float_model: Answer
+    file: Answer
+    effect: Literal["better", "worse", "other"]
+
+
+@dataclass(frozen=True)
+class BlockError:
+    """A block's part in the error.
+
+    Args:
+        block: its name, as in the checkpoint.
+        snr_db: signal to noise ratio of what it makes, with all that went wrong before it; null without noise,
+            -1000 where it makes something that is no number.
+        own_snr_db: the same of the block alone, given what the float model gives it; null without noise, or for the
+            logits.
+    """
+
+    block: str
+    snr_db: float | None
+    own_snr_db: float | None
+
+
+@dataclass(frozen=True)
+class ErrorGrowth:
+    """Where it goes wrong: the edge model with the file's own weights and rounding against the float edge model.
+
+    Args:
+        photographs: how many it was measured on.
+        blocks: in the order they run.
+        worst: the block with the lowest SNR of its own; null where all are above 80 dB, which changes no class.
+    """
+
+    photographs: int
+    blocks: tuple[BlockError, ...]
+    worst: str | None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one photograph in the file's runtime on this machine, over some runs, preparation left out."""
+
+    runs: int
+    median_ms: float
+    p90_ms: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One artifact.
+
+    Args:
+        name: of its folder.
+        target, backend, scheme: what it is.
+        runtime: what ran its file.
+        model_sha256, bytes: of its model file.
+        delegate_calls, undelegated: of an ExecuTorch program, see the manifest; null elsewhere.
+        verdict: in a sentence.
+        passed: the gate; null where none was set.
+        top1, top5: null without classes.
+        agreement: points of photographs that both put in the same class.
+        kl_divergence: nats, of the file's probabilities from the float model's, the mean over photographs.
+        snr_db: of the logits; null without noise.
+        not_finite: photographs for which the file gives a logit that is no number.
+        calibration_error: points between how sure it is and how often it is right (15 bins); null without classes.
+        by_class: in the order of the labels, those with a photograph.
+        changed: photographs whose class changed, the worst first.
+        growth: null where it was not measured, `growth_note` says why.
+        latency: on this machine.
+        devices: what apps measured of it.
+    """
+
+    name: str
+    target: str
+    backend: str
+    scheme: str
+    runtime: str
+    model_sha256: str
+    bytes: int
+    delegate_calls: int | None
+    undelegated: int | None
+    verdict: str
+    passed: bool | None
+    top1: Comparison | None
+    top5: Comparison | None
+    agreement: float
+    kl_divergence: float | None
+    snr_db: float | None
+    not_finite: int
+    calibration_error: float | None
+    by_class: tuple[ClassDrop, ...]
+    changed: tuple[Changed, ...]
+    growth: ErrorGrowth | None
+    growth_note: str
+    latency: Latency
+    devices: tuple[DeviceResults, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """An accuracy report.
+
+    Args:
+        format_version: 1.
+        made_at: UTC, ISO 8601.
+        command: that made it.
+        model: name of the variant.
+        max_drop: the gate's, in points; null where none was set.
+        data: the photographs.
+        float_model: what everything is held against.
+        artifacts: in the order they were given.
+        machine: that ran the files.
+        versions: of what made it.
+    """
+
+    format_version: Literal[1]
+    made_at: str
+    command: str
+    model: str
+    max_drop: float | None
+    data: Data
+    float_model: FloatModel
+    artifacts: tuple[Outcome, ...]
+    machine: Machine
+    versions: dict[str, str]
+
+
+FORMAT = Format(Report, FORMAT_VERSION, "accuracy report", "make it again with 'volo-edge evaluate'")
+
+
+if __name__ == "__main__":
+    import json
+
+    print(json.dumps(FORMAT.schema(), indent=2))

@@ -1,0 +1,135 @@
+"""The report as one HTML file that needs nothing else: style, pictures and photographs are in it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass, field
+from importlib.resources import files as resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined
+
+from volo_edge.preprocess import UnreadableImage, open_rgb
+from volo_edge.report import plots
+from volo_edge.report.contents import Answer, Changed, Outcome, Report
+from volo_edge.report.markdown import notes
+
+SHOWN = 40  # photographs
+_SIDE = 96  # pixels of one
+CLASSES = 20
+
+
+@dataclass
+class Photograph:
+    """A photograph whose class changed, and in which artifacts.
+
+    Args:
+        change: as the first of them has it.
+        answers: number of the artifact, its name and its change.
+        image: a JPEG as a data URI; "" where it is gone.
+    """
+
+    change: Changed
+    answers: list[tuple[int, str, Changed]] = field(default_factory=list)
+    image: str = ""
+
+
+def render(report: Report, photographs: Path) -> str:
+    """The page; `photographs` is the folder that the changed ones are in."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(resources("volo_edge.report").joinpath("template.html").read_text("utf-8"))
+    measured = [None if _evaluated(one) else one.latency.median_ms for one in report.artifacts]
+    changed = _photographs(report)
+    return template.render(
+        report=report,
+        headline=headline(report),
+        notes=notes(report),
+        intervals=plots.intervals(report),
+        by_size=plots.accuracy_against(report, "size", [one.bytes / 1e6 for one in report.artifacts], "MB"),
+        by_latency=plots.accuracy_against(report, "latency on this machine", measured, "ms"),
+        growth=plots.growth(report),
+        grown=[(number, one.growth) for number, one in enumerate(report.artifacts) if one.growth],
+        classes=_classes(report),
+        class_count=CLASSES,
+        changed_count=len(changed),
+        changed=_with_images(changed[:SHOWN], photographs),
+        evaluated=_evaluated,
+        answer=_answer,
+        devices=[(one, result) for one in report.artifacts for result in one.devices],
+    )
+
+
+def headline(report: Report) -> str:
+    """The whole report in a sentence."""
+    count = len(report.artifacts)
+    judged = [one for one in report.artifacts if one.top1 is not None]
+    if not judged:
+        return f"{count} artifact(s): no class is known, so no accuracy; agreement with the float model is below."
+    if report.max_drop is not None:
+        passed = sum(one.passed is True for one in judged)
+        ruled_out = f"a loss of more than {_points(report.max_drop)} of top-1 is ruled out"
+        return f"{passed} of {count} artifact(s) pass: {ruled_out}."
+    real = [one for one in judged if one.top1 is not None and one.top1.low > 0]
+    if not real:
+        return f"{count} artifact(s), and none loses so much top-1 accuracy that it could not be chance."
+    worst = max(real, key=lambda one: one.top1.drop if one.top1 else 0)
+    drop = worst.top1.drop if worst.top1 else 0
+    return (
+        f"{len(real)} of {count} artifact(s) lose more top-1 than chance; most loses {worst.name}, {drop:.2f} points."
+    )
+
+
+def _points(count: float) -> str:
+    return f"{count:g} point{'' if count == 1 else 's'}"
+
+
+def _evaluated(one: Outcome) -> bool:
+    """Whether it was run in the evaluator, whose time says nothing of a phone's."""
+    return "evaluator" in one.runtime
+
+
+def _answer(answer: Answer) -> str:
+    if answer.label is None or answer.probability is None:
+        return "no number"
+    return f"{answer.label} {100 * answer.probability:.0f} %"
+
+
+def _classes(report: Report) -> list[tuple[str, int, float, list[float]]]:
+    """Label, photographs, the float model's accuracy, and the drop in each artifact: the worst classes first."""
+    drops = [{one.label: one for one in artifact.by_class} for artifact in report.artifacts]
+    rows = [
+        (first.label, first.photographs, first.float_model, [by_label[first.label].drop for by_label in drops])
+        for first in report.artifacts[0].by_class
+    ]
+    return sorted(rows, key=lambda row: -max(row[3]))[:CLASSES]
+
+
+def _photographs(report: Report) -> list[Photograph]:
+    """Those that changed in any artifact: those that most have wrong now first, then the surest float answers."""
+    found: dict[str, Photograph] = {}
+    for number, one in enumerate(report.artifacts):
+        for change in one.changed:
+            found.setdefault(change.photograph, Photograph(change)).answers.append((number, one.name, change))
+    return sorted(
+        found.values(),
+        key=lambda photograph: (
+            -sum(change.effect == "worse" for _, _, change in photograph.answers),
+            -len(photograph.answers),
+            -(photograph.change.float_model.probability or 0),
+            photograph.change.photograph,
+        ),
+    )
+
+
+def _with_images(chosen: list[Photograph], folder: Path) -> list[Photograph]:
+    for photograph in chosen:
+        try:
+            image = open_rgb(folder / photograph.change.photograph)
+        except UnreadableImage:
+            continue
+        image.thumbnail((_SIDE, _SIDE))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=85)
+        photograph.image = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return chosen

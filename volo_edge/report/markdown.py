@@ -1,0 +1,70 @@
+"""The report for a pull request: what was found, in a table, and what speaks against it."""
+
+from __future__ import annotations
+
+from volo_edge.report.contents import Outcome, Report
+
+_COLUMNS = ("", "artifact", "MB", "top-1 %", "drop", "95 % interval", "p", "agrees %", "SNR dB", "worst block", "ms")
+
+
+def render(report: Report) -> str:
+    """GitHub's Markdown."""
+    data, model = report.data, report.float_model
+    top1 = "" if model.top1 is None else f", of which the float model puts {model.top1:.2f} % in the right class"
+    lines = [
+        f"## Accuracy of {report.model} on {data.photographs:,} photographs",
+        "",
+        *(f"- {mark(one)} **{one.name}** {one.verdict}" for one in report.artifacts),
+        "",
+        f"{data.photographs:,} photographs of `{data.folder}`{top1}. Float reference: {model.record.device_name}.",
+        "",
+        f"| {' | '.join(_COLUMNS)} |",
+        f"|---|---|{'---:|' * (len(_COLUMNS) - 2)}",
+        *(f"| {' | '.join(_cells(one))} |" for one in report.artifacts),
+        "",
+        *(f"> {sentence}" for sentence in notes(report)),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def mark(one: Outcome) -> str:
+    """Whether it passed the gate, at a glance."""
+    return {True: "✅", False: "❌", None: "•"}[one.passed]
+
+
+def notes(report: Report) -> list[str]:
+    """What to know before believing the figures, a sentence each."""
+    data = report.data
+    found = list(data.problems)
+    if data.unreadable:
+        names = ", ".join(f"{one.file} ({one.reason})" for one in data.unreadable[:5])
+        more = f" and {len(data.unreadable) - 5} more" if len(data.unreadable) > 5 else ""
+        found.append(f"{len(data.unreadable)} file(s) could not be read and are left out: {names}{more}")
+    if data.photographs + len(data.unreadable) < data.available:
+        found.append(
+            f"{data.photographs:,} of the folder's {data.available:,} photographs were judged, as many of each class"
+        )
+    widest = max((one.top1.resolution for one in report.artifacts if one.top1), default=None)
+    if widest is not None:
+        found.append(f"a drop of less than {widest:.2f} points cannot be told from none on so many photographs")
+    for one in report.artifacts:
+        if one.not_finite:
+            found.append(f"{one.name}: its file gives logits that are no numbers for {one.not_finite} photograph(s)")
+    return found
+
+
+def _cells(one: Outcome) -> tuple[str, ...]:
+    top1 = one.top1
+    return (
+        mark(one),
+        f"`{one.name}`",
+        f"{one.bytes / 1e6:.2f}",
+        "" if top1 is None else f"{top1.file:.2f}",
+        "" if top1 is None else f"{top1.drop:+.2f}",
+        "" if top1 is None else f"{top1.low:+.2f} to {top1.high:+.2f}",
+        "" if top1 is None else f"{top1.p_value:.2g}",
+        f"{one.agreement:.2f}",
+        "∞" if one.snr_db is None else f"{one.snr_db:.1f}",
+        f"`{one.growth.worst}`" if one.growth and one.growth.worst else "",
+        f"{one.latency.median_ms:.1f}",
+    )
