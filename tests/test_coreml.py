@@ -23,11 +23,13 @@ from converters.targets import choose
 from tests.command import refusal
 from tests.command import run as command
 from tests.conftest import Converted
+from tests.readback import assert_stored
 from tests.small import SMALL, edge_model, exported, one_block_a_stage, pixels, reference_logits
 from tests.test_artifact import SCHEMA
 from volo_edge import artifact, checkpoint
 from volo_edge.decompose import CHANNELS_FIRST, EdgeVOLO, decompose
 from volo_edge.errors import RequestError
+from volo_edge.evaluate.growth import call_order
 from volo_edge.preprocess import Preprocessing
 from volo_edge.validate.metrics import relative_error
 from volo_edge.validate.reference import float_logits
@@ -154,7 +156,9 @@ def test_the_classes_are_those_of_the_logits(coreml_artifact: Converted) -> None
 def test_each_lowest_ios_has_its_operator_set(tmp_path: Path, minimum_ios: int, opset: str, scheme: str) -> None:
     path = tmp_path / "VOLO.mlpackage"
     card = Card(tuple("abcde"), "five letters", "", "", "1", {})
-    lower(exported(edge_model(SMALL, CHANNELS_FIRST)), choose("coreml", None, scheme, minimum_ios), path, card)
+    edge, choice = edge_model(SMALL, CHANNELS_FIRST), choose("coreml", None, scheme, minimum_ios)
+    lower(exported(edge), choice, path, card)
+    assert_stored(choice.target, path, edge, call_order(edge))
     program = read_program(path)
     assert program.opset == opset
     assert program.largest_rank is not None
@@ -171,7 +175,9 @@ def test_the_published_widths_convert(tmp_path: Path, name: str) -> None:
     """With one block a stage; benchmarks/variants.py converts all of them whole."""
     path = tmp_path / "VOLO.mlpackage"
     architecture = one_block_a_stage(VARIANTS[name].architecture)
-    lower(exported(edge_model(architecture, CHANNELS_FIRST)), choose("coreml", None, "fp16", None), path)
+    edge, choice = edge_model(architecture, CHANNELS_FIRST), choose("coreml", None, "fp16", None)
+    lower(exported(edge), choice, path)
+    assert_stored(choice.target, path, edge, call_order(edge))
     program = read_program(path)
     assert program.largest_rank is not None
     assert program.largest_rank <= 5

@@ -135,7 +135,7 @@ def test_verdicts(worse: int, better: int, max_drop: float | None, passes: bool 
 
 def layers_of(edge: EdgeVOLO) -> list[StoredLayer]:
     found = []
-    for name in growth._call_order(edge):
+    for name in growth.call_order(edge):
         layer: Any = edge.get_submodule(name)
         bias = None if layer.bias is None else layer.bias.numpy()
         found.append(StoredLayer(layer.weight.numpy(), bias, None, None))
@@ -165,7 +165,7 @@ def test_equal_layers_make_no_error(backend: str) -> None:
 )
 def test_a_fault_is_found_in_its_block(backend: str, layer: str, block: str) -> None:
     edge = edge_model(SMALL, LAYOUTS[backend])
-    order, stored = growth._call_order(edge), layers_of(edge)
+    order, stored = growth.call_order(edge), layers_of(edge)
     place = order.index(layer)
     stored[place] = dataclasses.replace(stored[place], weight=2 * stored[place].weight)
     found = growth.measure(edge, stored, [torch.from_numpy(pixels(SMALL))], lambda count: None)
@@ -181,7 +181,7 @@ def test_a_fault_is_found_in_its_block(backend: str, layer: str, block: str) -> 
 def test_static_activations_are_rounded_and_clipped() -> None:
     edge = edge_model(SMALL, LAYOUTS["xnnpack"])
     stored = layers_of(edge)
-    place = growth._call_order(edge).index("network.2.0.attn.proj")
+    place = growth.call_order(edge).index("network.2.0.attn.proj")
     snr = []
     for scale in (1, 0.05, 1e-5):  # the last clips nearly all of it away
         stored[place] = dataclasses.replace(stored[place], given=Levels(scale, 0, -128, 127))
@@ -194,7 +194,7 @@ def test_static_activations_are_rounded_and_clipped() -> None:
 def test_the_class_token_in_a_bias_is_taken_out() -> None:
     edge = edge_model(SMALL, LAYOUTS["coreml"])
     stored = layers_of(edge)
-    place = growth._call_order(edge).index("post_network.0.attn.proj")
+    place = growth.call_order(edge).index("post_network.0.attn.proj")
     bias = stored[place].bias
     assert bias is not None
     stored[place] = dataclasses.replace(stored[place], bias=bias + edge.cls_token.flatten().numpy())

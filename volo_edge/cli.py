@@ -171,6 +171,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         weights=args.weights,
         calibration=args.calibration,
         device_results=tuple(args.device_results),
+        runtime=args.runtime,
         max_drop=args.max_drop,
         output=args.output,
         force=args.force,
@@ -310,6 +311,7 @@ def parser() -> Parser:
     sub.add_argument("artifacts", metavar="ARTIFACT", type=Path, nargs="+", help="folders that convert wrote")
     sub.add_argument("--data", metavar="DIR", type=Path, required=True, help="photographs, in class folders")
     sub.add_argument("--limit", metavar="N", type=int, help="photographs, as many of each class; all otherwise")
+    runtime(sub)
     sub.add_argument("--class-map", metavar="FILE.json", type=Path, help="label, or its index, of each class folder")
     sub.add_argument("--reference", metavar="FILE.npz", type=Path, help="what 'volo-edge reference' wrote")
     sub.add_argument(

@@ -74,7 +74,7 @@ def with_layers(edge: EdgeVOLO, stored: Sequence[StoredLayer]) -> EdgeVOLO:
     """A copy of `edge` that computes with what `stored` has of each of its layers, and rounds what that rounds."""
     saved = copy.deepcopy(edge)
     left = iter(stored)
-    for name in _call_order(edge):
+    for name in call_order(edge):
         layer: Any = saved.get_submodule(name)
         shape = tuple(layer.weight.shape)
         found = next((one for one in left if one.weight.shape == shape), None)  # others are the windows' own kernels
@@ -91,7 +91,7 @@ def with_layers(edge: EdgeVOLO, stored: Sequence[StoredLayer]) -> EdgeVOLO:
     return saved
 
 
-def _call_order(edge: EdgeVOLO) -> list[str]:
+def call_order(edge: EdgeVOLO) -> list[str]:
     """Names of the linears and convolutions, those within norms too, in the order they run."""
     order: list[str] = []
     modules = {name: module for name, module in edge.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}

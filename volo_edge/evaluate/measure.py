@@ -322,7 +322,7 @@ def _run(work: Work, one: Artifact, steps: Steps) -> _Ran:
     """Run the artifact's file on every photograph; it is let go of before the next one is loaded."""
     m = one.manifest
     with steps.step(f"loading {_name(one)}"):
-        runner = load_runner(one)
+        runner = load_runner(one, work.wanted.runtime if m.backend == "coreml" else None)
     key = files.key(m.files["model"].sha256, list_hash(work.images), m.preprocessing, runner.runtime)
     done: list[int] = []
     with steps.step(f"running {_name(one)}", len(work.images)) as advance:

@@ -10,6 +10,7 @@ from volo_edge import files
 from volo_edge.errors import RequestError
 from volo_edge.reference.request import check_data, check_device
 from volo_edge.report.contents import JSON
+from volo_edge.request import check_runtime
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Request:
         weights: checkpoint of the float model; None for the demo's.
         calibration: folder that the artifacts were calibrated on, to see that none of it is among the data.
         device_results: files that apps wrote.
+        runtime: what runs the files that Core ML computes, a key of `converters.targets.RUNTIMES`.
         max_drop: points of top-1 accuracy that may be lost; None for no gate.
         output: the folder to write.
         force: whether to replace an earlier report.
@@ -41,6 +43,7 @@ class Request:
     weights: str | None = None
     calibration: Path | None = None
     device_results: tuple[Path, ...] = ()
+    runtime: str | None = None
     max_drop: float | None = None
     output: Path = Path("report")
     force: bool = False
@@ -51,6 +54,7 @@ def check(wanted: Request) -> None:
     """RequestError for what is wrong with the request and can be seen from it alone."""
     check_data(wanted.data, wanted.limit)
     check_device(wanted.reference_device)
+    check_runtime(wanted.runtime, "coreml")
     if len({path.resolve() for path in wanted.artifacts}) < len(wanted.artifacts):
         raise RequestError("an artifact is named twice: name each once")
     names = [path.resolve().name for path in wanted.artifacts]
