@@ -825,6 +825,48 @@ def test_a_network_answers_as_in_torch(tmp_path: Path, name: str, opset: str) ->
     assert relative(answer(tmp_path / "net.mlpackage", noise(*shape))[0], torch_answer(network, noise(*shape))) < 1e-5
 
 
+class Quantized(nn.Module):
+    """Weights and activations in 8 bits. Scales are powers of two, so that no runtime rounds a tie another way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        for name, shape in (("first", (16, 3, 3, 3)), ("second", (5, 16, 1, 1))):
+            weights = torch.randint(-127, 128, shape, generator=generator, dtype=torch.int8)
+            self.register_buffer(name, weights)
+            self.register_buffer(f"{name}_scales", 2.0 ** torch.randint(-9, -5, (shape[0],), generator=generator))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for name, scale in (("first", 2**-5), ("second", 2**-4)):
+            weights, scales = getattr(self, name), getattr(self, f"{name}_scales")
+            zeros = torch.zeros(len(scales), dtype=torch.int64)
+            rows = torch.ops.quantized_decomposed.dequantize_per_channel(
+                weights, scales, zeros, 0, -127, 127, torch.int8
+            )
+            x = F.relu(F.conv2d(_eight_bits(x, scale), rows))
+        return _eight_bits(x, 2**-3).mean((2, 3))
+
+
+def _eight_bits(x: Tensor, scale: float) -> Tensor:
+    levels = (scale, 3, -128, 127, torch.int8)
+    return torch.ops.quantized_decomposed.dequantize_per_tensor(
+        torch.ops.quantized_decomposed.quantize_per_tensor(x, *levels), *levels
+    )
+
+
+@pytest.mark.parametrize("opset", ["iOS17", "iOS18"])
+def test_a_network_in_8_bits_answers_as_in_torch(tmp_path: Path, opset: str) -> None:
+    import torchao.quantization.pt2e  # noqa: F401 defines the operators
+
+    network, x = Quantized(), noise(1, 3, 12, 10)
+    converted(network, x.shape, opset).save(str(tmp_path / "net.mlpackage"))
+    package = evaluator.read_package(tmp_path / "net.mlpackage")
+    kinds = [operator.kind for operator in package.operators]
+    assert (kinds.count("quantize"), kinds.count("dequantize")) == (3, 3)
+    assert relative(answer(tmp_path / "net.mlpackage", x)[0], torch_answer(network, x)) < 1e-5
+    assert relative(answer(tmp_path / "net.mlpackage", x + 0.02)[0], torch_answer(network, x)) > 1e-4
+
+
 @pytest.mark.parametrize("compression", ["int8", "int4 blocks", "palette4", "sparse"])
 def test_compressed_weights_are_the_ones_that_were_compressed(tmp_path: Path, compression: str) -> None:
     """The network's weights lie on the grid that each compression chooses, so that it loses nothing of them."""
