@@ -7,7 +7,7 @@ BIN := .venv/bin
 PHOTOS := calibration/volo_cifar10/validation
 DEMO := demo
 
-.PHONY: demo test quick lint schema clean
+.PHONY: demo test quick lint tools schema clean
 
 demo: .venv/installed  ## Convert the demo model for both targets, classify photographs with the file, judge both files
 	$(BIN)/volo-edge convert --target executorch --output $(DEMO)/executorch --force
@@ -16,7 +16,7 @@ demo: .venv/installed  ## Convert the demo model for both targets, classify phot
 	$(BIN)/volo-edge evaluate $(DEMO)/executorch $(DEMO)/coreml --data $(PHOTOS) --output $(DEMO)/report --force
 
 # Conversions are Python on one core: two at a time, each with a thread of its own.
-test: lint  ## Everything that CI runs
+test: lint tools  ## Everything that CI runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 quick: lint  ## The tests that take seconds
@@ -26,6 +26,9 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+tools:  ## What compiles the Kotlin core
+	@bash tests/kotlin_tools.sh .tools
 
 schema: .venv/installed  ## Write the published JSON Schemas anew
 	$(BIN)/python -m volo_edge.artifact > docs/manifest.schema.json
@@ -39,4 +42,4 @@ schema: .venv/installed  ## Write the published JSON Schemas anew
 	touch $@
 
 clean:
-	rm -rf .venv $(DEMO) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .tools $(DEMO) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,25 @@
+package org.voloedge.core
+
+import kotlin.math.exp
+
+/** A class and its probability, 0..1. */
+data class Guess(val index: Int, val label: String, val probability: Double)
+
+/** The `count` likeliest classes, the likeliest first; of equally likely ones the first in the list. */
+fun likeliest(logits: FloatArray, labels: List<String>, count: Int = 5): List<Guess> {
+    val probabilities = softmax(logits)
+    return probabilities.indices.sortedByDescending { probabilities[it] } // stable
+        .take(count)
+        .map { Guess(it, labels[it], probabilities[it]) }
+}
+
+/** Probabilities of finite logits. */
+fun softmax(logits: FloatArray): DoubleArray {
+    val largest = logits.max().toDouble()
+    val exponents = DoubleArray(logits.size) { exp(logits[it] - largest) }
+    val total = exponents.sum()
+    return DoubleArray(logits.size) { exponents[it] / total }
+}
+
+/** The index of the largest logit, the first of equal ones. */
+internal fun FloatArray.largestIndex(): Int = indices.maxBy { this[it] }

@@ -1,0 +1,30 @@
+package org.voloedge.core
+
+/** What computes the model: names of the results file's `engine`. */
+data class EngineInfo(val name: String, val version: String?, val compute: String, val threads: Int?)
+
+/** A model in memory. One thread at a time. */
+interface Engine : AutoCloseable {
+    val info: EngineInfo
+
+    /** The logits of an input, 3 x height x width floats in 0..255. */
+    fun run(input: FloatArray): FloatArray
+}
+
+/** What a photograph shows, and the time that preparing it and the model took, in milliseconds. */
+data class Classification(val guesses: List<Guess>, val prepareMs: Double, val modelMs: Double)
+
+/** The likeliest classes of an upright image. */
+fun classify(image: Pixels, artifact: Artifact, engine: Engine): Classification {
+    val start = System.nanoTime()
+    val input = toInput(prepare(image, artifact.manifest.preprocessing))
+    val prepared = System.nanoTime()
+    val logits = engine.run(input)
+    val done = System.nanoTime()
+    val labels = artifact.labels
+    check(logits.size == labels.size) { "the model gave ${logits.size} logits for ${labels.size} classes" }
+    check(logits.all { it.isFinite() }) { "the model gave logits that are no numbers: run the self-test" }
+    return Classification(likeliest(logits, labels), milliseconds(start, prepared), milliseconds(prepared, done))
+}
+
+internal fun milliseconds(from: Long, to: Long): Double = (to - from) / 1e6

@@ -1,0 +1,121 @@
+package org.voloedge.core
+
+import java.io.File
+import java.io.FileNotFoundException
+import org.json.JSONArray
+import org.json.JSONObject
+import org.junit.Assert.assertArrayEquals
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertFalse
+import org.junit.Assert.assertThrows
+import org.junit.Assert.assertTrue
+import org.junit.Rule
+import org.junit.Test
+import org.junit.rules.TemporaryFolder
+
+class ArtifactTest {
+    @get:Rule val temporary = TemporaryFolder()
+
+    private val text = File(Goldens.artifact, Manifest.NAME).readText()
+
+    /** The manifest with one value changed. */
+    private fun changed(vararg keys: String, value: Any?): String {
+        val json = JSONObject(text)
+        val place = keys.dropLast(1).fold(json) { at, key -> at.getJSONObject(key) }
+        place.put(keys.last(), value)
+        return json.toString()
+    }
+
+    private fun refused(text: String): String =
+        checkNotNull(assertThrows(ArtifactException::class.java) { Manifest.parse(text) }.message)
+
+    private fun install(folder: File, replaced: Map<String, String> = emptyMap()): Artifact =
+        Artifact.install(folder, ::whyNotOnAndroid) { path ->
+            replaced[path]?.byteInputStream() ?: File(Goldens.artifact, path).inputStream()
+        }
+
+    @Test
+    fun theManifestIsRead() {
+        val manifest = Manifest.parse(text)
+        assertEquals("volo_small", manifest.model)
+        assertEquals(Size(24, 20), manifest.imageSize)
+        assertEquals(Preprocessing(Size(25, 20), Size(24, 20)), manifest.preprocessing)
+        assertEquals("model.pte", manifest.file("model").path)
+        assertEquals(7L, manifest.file("model").bytes)
+        assertEquals(listOf("selftest/0.png", "selftest/1.png"), manifest.cases.map { it.photo })
+        assertEquals(1e-3, manifest.tolerance, 0.0)
+        assertEquals(true, manifest.parity.passed)
+        assertEquals(mapOf("volo_edge" to "0.1.0"), manifest.tools)
+    }
+
+    @Test
+    fun aParityThatWasNotRunIsRead() {
+        val parity = JSONObject(text).getJSONObject("parity")
+        for (key in listOf("runtime", "relative_error", "top1_agreement", "passed")) parity.put(key, JSONObject.NULL)
+        val read = Manifest.parse(changed("parity", value = parity)).parity
+        val said = listOf(read.runtime, read.relativeError, read.top1Agreement, read.passed)
+        assertEquals(listOf(null, null, null, null), said)
+    }
+
+    @Test
+    fun whatThisAppDoesNotKnowIsRefused() {
+        assertTrue("this app reads 1: update the app" in refused(changed("format_version", value = 2)))
+        assertTrue("update the app" in refused(changed("preprocessing", "interpolation", value = "bilinear")))
+        assertTrue("update the app" in refused(changed("preprocessing", "antialias", value = false)))
+        assertTrue("update the app" in refused(changed("preprocessing", "normalization_in_model", value = false)))
+        assertTrue("update the app" in refused(changed("preprocessing", "input_range", value = JSONArray("[0, 1]"))))
+        assertTrue("no size" in refused(changed("preprocessing", "crop", value = JSONArray("[0, 20]"))))
+        assertTrue("image_size" in refused(changed("model", "image_size", value = JSONArray("[24, 21]"))))
+        assertTrue("is damaged" in refused(changed("model", "name", value = null)))
+        assertTrue("is damaged" in refused("{"))
+    }
+
+    @Test
+    fun labelsAreLinesOfUtf8() {
+        val labels = Artifact.read(Goldens.artifact).labels
+        assertEquals(listOf("class 0", "café"), listOf(labels.first(), labels.last()))
+    }
+
+    @Test
+    fun anArtifactIsInstalledOnce() {
+        val folder = File(temporary.root, "artifact")
+        val artifact = install(folder)
+        assertEquals("weights", artifact.model.readText())
+        assertArrayEquals(
+            File(Goldens.artifact, "selftest/0.logits.f32").readBytes(),
+            artifact.file("selftest/0.logits.f32").readBytes(),
+        )
+        assertEquals(7, artifact.floats("selftest/0.logits.f32").size)
+        artifact.model.writeText("mine")
+        assertEquals("mine", install(folder).model.readText()) // not copied again
+
+        val later = changed("tools", "volo_edge", value = "0.2.0")
+        assertEquals("0.2.0", install(folder, mapOf(Manifest.NAME to later)).manifest.tools["volo_edge"])
+        assertEquals("weights", File(folder, "model.pte").readText())
+    }
+
+    @Test
+    fun aFileThatIsNotTheManifestsIsNotInstalled() {
+        val folder = File(temporary.root, "artifact")
+        val error = assertThrows(ArtifactException::class.java) { install(folder, mapOf("model.pte" to "other")) }
+        assertTrue("model.pte is not the file the manifest names" in error.message!!)
+        assertFalse(folder.exists())
+        val path = changed("files", "model", "path", value = "../outside.pte")
+        assertThrows(ArtifactException::class.java) { install(folder, mapOf(Manifest.NAME to path)) }
+        assertThrows(FileNotFoundException::class.java) {
+            install(folder, mapOf(Manifest.NAME to changed("files", "model", "path", value = "missing.pte")))
+        }
+        assertEquals("weights", install(folder).model.readText()) // what was left behind is in nobody's way
+    }
+
+    @Test
+    fun anArtifactForAnotherPlatformIsRefused() {
+        val folder = File(temporary.root, "artifact")
+        for (key in listOf("target", "backend")) {
+            val error = assertThrows(ArtifactException::class.java) {
+                install(folder, mapOf(Manifest.NAME to changed(key, value = "coreml")))
+            }
+            assertTrue("which Android does not run" in error.message!!)
+        }
+    }
+}

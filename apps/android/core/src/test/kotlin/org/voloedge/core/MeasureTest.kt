@@ -1,0 +1,151 @@
+package org.voloedge.core
+
+import java.io.File
+import java.time.Instant
+import org.json.JSONObject
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertFalse
+import org.junit.Assert.assertTrue
+import org.junit.Test
+
+class MeasureTest {
+    private val artifact = Artifact.read(Goldens.artifact)
+    private val answers = artifact.manifest.cases.map { artifact.floats(it.logits) }
+
+    @Test
+    fun theLikeliestClassesAreTheHosts() {
+        for (case in Goldens.objects("likeliest")) {
+            val logits = case.getJSONArray("logits").doubles().map { it.toFloat() }.toFloatArray()
+            val guesses = likeliest(logits, logits.indices.map { "class $it" })
+            val expected = case.getJSONArray("expected").objects()
+            assertEquals(expected.map { it.getInt("index") }, guesses.map { it.index })
+            for ((guess, known) in guesses.zip(expected)) {
+                assertEquals("class ${guess.index}", guess.label)
+                assertEquals(known.getDouble("probability"), guess.probability, 1e-9)
+            }
+        }
+    }
+
+    @Test
+    fun latenciesAreSummedUpAsByTheHost() {
+        for (case in Goldens.objects("latencies")) {
+            val made = Latency.of(case.getJSONArray("latencies").doubles())
+            val expected = case.getJSONObject("expected")
+            assertEquals(expected.getDouble("min"), made.min, 1e-9)
+            assertEquals(expected.getDouble("mean"), made.mean, 1e-9)
+            assertEquals(expected.getDouble("median"), made.median, 1e-9)
+            assertEquals(expected.getDouble("p90"), made.p90, 1e-9)
+            assertEquals(expected.getDouble("p99"), made.p99, 1e-9)
+        }
+    }
+
+    @Test
+    fun anEngineThatAnswersAsTheHostPasses() {
+        val result = selfTest(artifact, Goldens.engine(answers), Goldens::decode)
+        assertTrue(result.passed)
+        assertEquals(0.0, result.relativeError, 0.0)
+        assertEquals(listOf(0.0, 0.0), result.cases.map { it.tensorMaxDifference })
+        assertEquals(artifact.manifest.cases.map { it.label }, result.cases.map { artifact.labels[it.predicted] })
+        assertTrue(result.cases.all { it.passed && it.expected == it.predicted })
+    }
+
+    @Test
+    fun theErrorIsRelativeToTheHostsLogits() {
+        val far = answers.map { logits -> FloatArray(logits.size) { logits[it] * 1.25f } }
+        val result = selfTest(artifact, Goldens.engine(far), Goldens::decode)
+        assertEquals(0.25, result.relativeError, 1e-6)
+        assertFalse(result.passed)
+        assertTrue(result.cases.none { it.passed })
+        val near = answers.map { logits -> FloatArray(logits.size) { logits[it] * 1.0005f } } // of 1e-3 allowed
+        assertTrue(selfTest(artifact, Goldens.engine(near), Goldens::decode).passed)
+    }
+
+    @Test
+    fun anAnswerThatIsNoNumberFailsAndCanBeWrittenDown() {
+        val broken = answers.map { logits -> FloatArray(logits.size) { Float.NaN } }
+        val result = selfTest(artifact, Goldens.engine(broken), Goldens::decode)
+        assertFalse(result.passed)
+        assertEquals(Double.MAX_VALUE, result.relativeError, 0.0)
+        results(result, null).toJson()
+    }
+
+    @Test
+    fun aTensorMoreThanOneLevelOffFails() {
+        val off = { file: File ->
+            val pixels = Goldens.decode(file)
+            Pixels(ByteArray(pixels.bytes.size) { (255 - pixels.bytes[it]).toByte() }, pixels.width, pixels.height)
+        }
+        val result = selfTest(artifact, Goldens.engine(answers), off)
+        assertFalse(result.passed)
+        assertEquals(0.0, result.relativeError, 0.0)
+        assertTrue(result.cases.all { it.tensorMaxDifference > 1 && !it.passed })
+    }
+
+    @Test
+    fun aPhotographIsClassified() {
+        val pixels = Goldens.decode(artifact.file(artifact.manifest.cases[1].photo))
+        val made = classify(pixels, artifact, Goldens.engine(answers.takeLast(1)))
+        assertEquals(artifact.manifest.cases[1].label, made.guesses.first().label)
+        assertEquals(5, made.guesses.size)
+        assertTrue(made.prepareMs > 0 && made.modelMs > 0)
+    }
+
+    @Test
+    fun aBenchmarkTimesTheRunsAfterTheWarmUp() {
+        var runs = 0
+        var closed = false
+        val engine = object : Engine {
+            override val info = EngineInfo("test", "1", "xnnpack", null)
+            override fun run(input: FloatArray): FloatArray {
+                Thread.sleep(if (runs++ < 3) 30 else 2)
+                return input
+            }
+            override fun close() {
+                closed = true
+            }
+        }
+        val done = mutableListOf<Int>()
+        val (result, used) = benchmark({ engine }, floatArrayOf(1f), 3, 4, device, done::add) { it.info.name }
+        assertEquals("test", used)
+        assertEquals(7, runs)
+        assertTrue(closed)
+        assertEquals(listOf(1, 2, 3, 4), done)
+        assertEquals(4, result.latencies.size)
+        assertTrue(result.latency.min >= 2 && result.latency.median < 30)
+        assertEquals(Thermal.FAIR, result.thermalBefore)
+        assertEquals(12345L, result.peakMemoryBytes)
+    }
+
+    @Test
+    fun theResultsFileHoldsEveryField() {
+        val selfTest = selfTest(artifact, Goldens.engine(answers), Goldens::decode)
+        val benchmark = BenchmarkResult(2, 5.5, listOf(2.0, 1.0), Thermal.NOMINAL, Thermal.UNKNOWN, null)
+        val json = JSONObject(results(selfTest, benchmark).toJson())
+        System.getProperty("results")?.let { File(it).writeText(json.toString(2)) } // for the host to read
+        assertEquals("2026-11-22T12:00:00Z", json.getString("made_at"))
+        assertEquals("android", json.getJSONObject("app").getString("platform"))
+        assertTrue(json.getJSONObject("device").isNull("chip"))
+        assertEquals(artifact.manifest.file("model").sha256, json.getJSONObject("artifact").getString("model_sha256"))
+        assertEquals(2, json.getJSONObject("engine").getInt("threads"))
+        assertEquals(1.5, json.getJSONObject("benchmark").getDouble("median_ms"), 0.0)
+        assertEquals("nominal", json.getJSONObject("benchmark").getString("thermal_before"))
+        assertEquals(2, json.getJSONObject("selftest").getJSONArray("cases").length())
+        val neither = JSONObject(results(null, null).toJson())
+        assertTrue(neither.isNull("selftest") && neither.isNull("benchmark"))
+    }
+
+    private val device = object : Device {
+        override fun thermal() = Thermal.FAIR
+        override fun peakMemoryBytes() = 12345L
+    }
+
+    private fun results(selfTest: SelfTestResult?, benchmark: BenchmarkResult?) = Results(
+        app = AppInfo("VoloEdge", "0.1.0"),
+        device = DeviceInfo("Maker", "Model 1", "Android", "16", null),
+        manifest = artifact.manifest,
+        engine = Goldens.engine(answers).info,
+        selfTest = selfTest,
+        benchmark = benchmark,
+        madeAt = Instant.parse("2026-11-22T12:00:00.123Z"),
+    )
+}
