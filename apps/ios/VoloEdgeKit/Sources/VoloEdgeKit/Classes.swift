@@ -1,0 +1,36 @@
+import Foundation
+
+/// A class and its probability, 0...1.
+public struct Guess: Equatable, Identifiable, Sendable {
+    public let index: Int
+    public let label: String
+    public let probability: Double
+
+    public var id: Int { index }
+}
+
+/// The `count` likeliest classes, the likeliest first; of equally likely ones the first in the list.
+public func likeliest(_ logits: [Float], labels: [String], count: Int = 5) -> [Guess] {
+    let probabilities = softmax(logits)
+    let order = probabilities.indices.sorted { one, other in
+        probabilities[one] != probabilities[other] ? probabilities[one] > probabilities[other] : one < other
+    }
+    return order.prefix(count).map { Guess(index: $0, label: labels[$0], probability: probabilities[$0]) }
+}
+
+/// Probabilities of finite logits.
+func softmax(_ logits: [Float]) -> [Double] {
+    let largest = Double(logits.max() ?? 0)
+    let exponents = logits.map { exp(Double($0) - largest) }
+    let total = exponents.reduce(0, +)
+    return exponents.map { $0 / total }
+}
+
+/// The index of the largest logit, the first of equal ones.
+func largestIndex(_ logits: [Float]) -> Int {
+    var best = 0
+    for index in logits.indices where logits[index] > logits[best] {
+        best = index
+    }
+    return best
+}

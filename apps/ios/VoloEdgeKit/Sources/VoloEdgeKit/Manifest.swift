@@ -1,0 +1,198 @@
+import Foundation
+
+/// In pixels; an array [height, width] in JSON.
+public struct Size: Decodable, Equatable, Sendable {
+    public let height: Int
+    public let width: Int
+
+    public init(height: Int, width: Int) {
+        self.height = height
+        self.width = width
+    }
+
+    public init(from decoder: any Decoder) throws {
+        let sides = try decoder.singleValueContainer().decode([Int].self)
+        guard sides.count == 2, sides[0] > 0, sides[1] > 0 else {
+            throw VoloEdgeError("\(Manifest.name): \(sides) is no size in pixels: convert the model again")
+        }
+        self.init(height: sides[0], width: sides[1])
+    }
+}
+
+/// How a photograph becomes the model's input: see `prepare`.
+public struct Preprocessing: Decodable, Equatable, Sendable {
+    /// The box that the photograph is scaled to just cover, keeping its shape.
+    public let resizeTo: Size
+    /// The centre crop; where it is larger than the resized photograph, zeros.
+    public let crop: Size
+
+    public init(resizeTo: Size, crop: Size) {
+        self.resizeTo = resizeTo
+        self.crop = crop
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case interpolation, antialias, layout, crop
+        case resizeTo = "resize_to"
+        case inputRange = "input_range"
+        case normalizationInModel = "normalization_in_model"
+    }
+
+    /// Refused where it says what `prepare` does not do.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        let interpolation = try values.decode(String.self, forKey: .interpolation)
+        let antialias = try values.decode(Bool.self, forKey: .antialias)
+        let layout = try values.decode(String.self, forKey: .layout)
+        let inputRange = try values.decode([Double].self, forKey: .inputRange)
+        let normalizationInModel = try values.decode(Bool.self, forKey: .normalizationInModel)
+        guard interpolation == "bicubic", antialias, layout == "NCHW", inputRange == [0, 255], normalizationInModel
+        else {
+            throw VoloEdgeError("\(Manifest.name): its preprocessing is not one this app knows: update the app")
+        }
+        self.init(
+            resizeTo: try values.decode(Size.self, forKey: .resizeTo),
+            crop: try values.decode(Size.self, forKey: .crop)
+        )
+    }
+}
+
+/// What an app needs of `manifest.json`.
+public struct Manifest: Decodable, Equatable, Sendable {
+    public static let name = "manifest.json"
+    public static let knownFormat = 1
+
+    /// The float model.
+    public struct Model: Decodable, Equatable, Sendable {
+        public let name: String
+        public let parameters: Int
+        public let imageSize: Size
+        public let numClasses: Int
+        public let weights: String
+
+        private enum CodingKeys: String, CodingKey {
+            case name, parameters, weights
+            case imageSize = "image_size"
+            case numClasses = "num_classes"
+        }
+    }
+
+    /// How the numbers are stored and computed.
+    public struct Quantization: Decodable, Equatable, Sendable {
+        public let scheme: String
+    }
+
+    /// A file of the artifact; its path within it has forward slashes.
+    public struct File: Decodable, Equatable, Sendable {
+        public let path: String
+        public let bytes: Int
+        public let sha256: String
+    }
+
+    /// The saved file against the float model, as the host measured it; nil where it could not.
+    public struct Parity: Decodable, Equatable, Sendable {
+        public let images: Int
+        public let runtime: String?
+        public let relativeError: Double?
+        public let top1Agreement: Double?
+        public let tolerance: Double
+        public let passed: Bool?
+
+        private enum CodingKeys: String, CodingKey {
+            case images, runtime, tolerance, passed
+            case relativeError = "relative_error"
+            case top1Agreement = "top1_agreement"
+        }
+    }
+
+    /// Photographs with known answers.
+    public struct SelfTest: Decodable, Equatable, Sendable {
+        /// A photograph and what it must give; paths within the artifact.
+        public struct Case: Decodable, Equatable, Sendable {
+            public let photo: String
+            public let tensor: String
+            public let logits: String
+            public let label: String
+        }
+
+        public let cases: [Case]
+        public let logitsFrom: String
+        /// The largest relative error of all logits together that passes.
+        public let tolerance: Double
+
+        private enum CodingKeys: String, CodingKey {
+            case cases, tolerance
+            case logitsFrom = "logits_from"
+        }
+    }
+
+    public let model: Model
+    /// "executorch" or "coreml".
+    public let target: String
+    /// What computes it: "xnnpack" or "coreml".
+    public let backend: String
+    /// The first iOS that runs it, where Core ML computes it.
+    public let minimumIOS: Int?
+    public let quantization: Quantization
+    public let preprocessing: Preprocessing
+    /// By role: "model", "labels", "selftest/0/photo" and so on.
+    public let files: [String: File]
+    public let parity: Parity
+    public let selfTest: SelfTest
+    /// Versions of what made the artifact.
+    public let tools: [String: String]
+
+    private enum CodingKeys: String, CodingKey {
+        case model, target, backend, quantization, preprocessing, files, parity, tools
+        case minimumIOS = "minimum_ios"
+        case selfTest = "selftest"
+    }
+
+    /// The manifest in `data`; `VoloEdgeError` where it is damaged, or says what this app does not do.
+    public static func parse(_ data: Data) throws -> Manifest {
+        struct Format: Decodable {
+            let version: Int
+
+            enum CodingKeys: String, CodingKey {
+                case version = "format_version"
+            }
+        }
+        do {
+            let format = try JSONDecoder().decode(Format.self, from: data)
+            guard format.version == knownFormat else {
+                throw VoloEdgeError(
+                    "\(name) is of format \(format.version), this app reads \(knownFormat): update the app"
+                )
+            }
+            let manifest = try JSONDecoder().decode(Manifest.self, from: data)
+            guard manifest.preprocessing.crop == manifest.model.imageSize else {
+                throw VoloEdgeError("\(name): preprocessing.crop is not model.image_size: convert the model again")
+            }
+            return manifest
+        } catch let error as DecodingError {
+            throw VoloEdgeError("\(name) is damaged: \(place(of: error)); convert the model again")
+        }
+    }
+
+    /// The file with this role.
+    public func file(_ role: String) throws -> File {
+        guard let file = files[role] else {
+            throw VoloEdgeError("\(Manifest.name) names no file for '\(role)': convert the model again")
+        }
+        return file
+    }
+
+    private static func place(of error: DecodingError) -> String {
+        let context: DecodingError.Context
+        switch error {
+        case .typeMismatch(_, let found), .valueNotFound(_, let found), .dataCorrupted(let found):
+            context = found
+        case .keyNotFound(let key, let found):
+            return (found.codingPath + [key]).map(\.stringValue).joined(separator: ".") + " is missing"
+        @unknown default:
+            return "it cannot be read"
+        }
+        let path = context.codingPath.map(\.stringValue).joined(separator: ".")
+        return path.isEmpty ? context.debugDescription : "\(path): \(context.debugDescription)"
+    }
+}

@@ -1,0 +1,59 @@
+import Foundation
+import XCTest
+
+@testable import VoloEdgeKit
+
+final class ManifestTests: XCTestCase {
+    /// The golden manifest, with one piece of its text replaced.
+    private func text(replacing old: String = "", with new: String = "") throws -> Data {
+        let url = try Goldens().artifact.appendingPathComponent(Manifest.name)
+        let text = try String(contentsOf: url, encoding: .utf8)
+        guard !old.isEmpty else { return Data(text.utf8) }
+        XCTAssertTrue(text.contains(old), old)
+        return Data(text.replacingOccurrences(of: old, with: new).utf8)
+    }
+
+    private func refusal(replacing old: String, with new: String) throws -> String {
+        let data = try text(replacing: old, with: new)
+        do {
+            _ = try Manifest.parse(data)
+            return "nothing"
+        } catch let error as VoloEdgeError {
+            return error.message
+        }
+    }
+
+    func testTheManifestIsRead() throws {
+        let manifest = try Manifest.parse(text())
+        XCTAssertEqual(manifest.model.name, "volo_small")
+        XCTAssertEqual(manifest.model.imageSize, Size(height: 24, width: 20))
+        XCTAssertEqual(manifest.preprocessing.resizeTo, Size(height: 25, width: 20))
+        XCTAssertNil(manifest.minimumIOS)
+        XCTAssertEqual(try manifest.file("model").path, "model.pte")
+        XCTAssertThrowsError(try manifest.file("weights"))
+        XCTAssertEqual(manifest.selfTest.cases.map(\.photo), ["selftest/0.png", "selftest/1.png"])
+        XCTAssertEqual(manifest.selfTest.tolerance, 1e-3)
+        XCTAssertEqual(manifest.parity.passed, true)
+    }
+
+    func testWhatThisAppDoesNotKnowIsRefused() throws {
+        XCTAssertTrue(
+            try refusal(replacing: "\"format_version\": 1", with: "\"format_version\": 2").contains("this app reads 1")
+        )
+        XCTAssertTrue(try refusal(replacing: "bicubic", with: "bilinear").contains("update the app"))
+        XCTAssertTrue(try refusal(replacing: "\"antialias\": true", with: "\"antialias\": false").contains("update"))
+        XCTAssertTrue(try refusal(replacing: "NCHW", with: "NHWC").contains("update the app"))
+        XCTAssertTrue(try refusal(replacing: "image_size", with: "image_sise").contains("image_size is missing"))
+        XCTAssertTrue(try refusal(replacing: "\"parameters\": 12", with: "\"parameters\": \"12\"").contains("damaged"))
+        XCTAssertTrue(try refusal(replacing: "{", with: "").contains("is damaged"))
+    }
+
+    func testAnArtifactIsRead() throws {
+        let artifact = try Artifact(folder: Goldens().artifact)
+        XCTAssertEqual(artifact.labels.count, 7)
+        XCTAssertEqual(artifact.labels.last, "café")
+        XCTAssertEqual(try Data(contentsOf: artifact.model()), Data("weights".utf8))
+        XCTAssertEqual(try artifact.floats("selftest/0.logits.f32").count, 7)
+        XCTAssertThrowsError(try Artifact(folder: artifact.folder.appendingPathComponent("selftest")))
+    }
+}

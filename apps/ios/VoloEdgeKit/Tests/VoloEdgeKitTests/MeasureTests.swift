@@ -1,0 +1,156 @@
+import Foundation
+import XCTest
+
+@testable import VoloEdgeKit
+
+/// Gives `answers` in turn, over and over.
+private actor TestEngine: Engine {
+    nonisolated let info = EngineInfo(name: "test", version: nil, compute: "cpu_only", threads: nil)
+    private let answers: [[Float]]
+    private(set) var runs = 0
+
+    init(_ answers: [[Float]]) {
+        self.answers = answers
+    }
+
+    func run(_ input: ModelInput) async throws -> [Float] {
+        runs += 1
+        return answers[(runs - 1) % answers.count]
+    }
+}
+
+private struct TestDevice: Device {
+    func thermal() -> Thermal { .fair }
+    func peakMemoryBytes() -> Int? { 12345 }
+}
+
+final class MeasureTests: XCTestCase {
+    /// The golden artifact's self-test, with its answers times `factor`, and its photographs turned by `orientation`.
+    private func selfTestResult(factor: Float = 1, orientation: Int = 1) async throws -> SelfTestResult {
+        let goldens = try Goldens()
+        let artifact = try Artifact(folder: goldens.artifact)
+        let photos = try goldens.photos()
+        let answers = try artifact.manifest.selfTest.cases.map { known in
+            try artifact.floats(known.logits).map { $0 * factor }
+        }
+        return try await selfTest(artifact, engine: TestEngine(answers)) { url in
+            guard let photo = photos[url.lastPathComponent] else { throw VoloEdgeError("no \(url.path)") }
+            return photo.upright(orientation)
+        }
+    }
+
+    func testTheLikeliestClassesAreTheHosts() throws {
+        for ranking in try Goldens().index.likeliest {
+            let labels = ranking.logits.indices.map { "class \($0)" }
+            let guesses = likeliest(ranking.logits, labels: labels)
+            XCTAssertEqual(guesses.map(\.index), ranking.expected.map(\.index))
+            for (guess, known) in zip(guesses, ranking.expected) {
+                XCTAssertEqual(guess.label, "class \(guess.index)")
+                XCTAssertEqual(guess.probability, known.probability, accuracy: 1e-9)
+            }
+        }
+    }
+
+    func testLatenciesAreSummedUpAsByTheHost() throws {
+        for statistics in try Goldens().index.latencies {
+            let made = Latency(statistics.latencies)
+            XCTAssertEqual(made.min, statistics.expected.min, accuracy: 1e-9)
+            XCTAssertEqual(made.mean, statistics.expected.mean, accuracy: 1e-9)
+            XCTAssertEqual(made.median, statistics.expected.median, accuracy: 1e-9)
+            XCTAssertEqual(made.p90, statistics.expected.p90, accuracy: 1e-9)
+            XCTAssertEqual(made.p99, statistics.expected.p99, accuracy: 1e-9)
+        }
+    }
+
+    func testAnEngineThatAnswersAsTheHostPasses() async throws {
+        let result = try await selfTestResult()
+        XCTAssertTrue(result.passed)
+        XCTAssertEqual(result.relativeError, 0)
+        XCTAssertEqual(result.cases.map(\.tensorMaxDifference), [0, 0])
+        XCTAssertTrue(result.cases.allSatisfy { $0.passed && $0.expected == $0.predicted })
+    }
+
+    func testTheErrorIsRelativeToTheHostsLogits() async throws {
+        let far = try await selfTestResult(factor: 1.25)
+        XCTAssertEqual(far.relativeError, 0.25, accuracy: 1e-6)
+        XCTAssertFalse(far.passed)
+        let near = try await selfTestResult(factor: 1.0005)  // of 1e-3 allowed
+        XCTAssertTrue(near.passed)
+    }
+
+    func testAnAnswerThatIsNoNumberFails() async throws {
+        let result = try await selfTestResult(factor: .nan)
+        XCTAssertFalse(result.passed)
+        XCTAssertEqual(result.relativeError, .greatestFiniteMagnitude)
+    }
+
+    func testATensorMoreThanOneLevelOffFails() async throws {
+        let result = try await selfTestResult(orientation: 3)
+        XCTAssertFalse(result.passed)
+        XCTAssertEqual(result.relativeError, 0)
+        XCTAssertTrue(result.cases.allSatisfy { $0.tensorMaxDifference > 1 && !$0.passed })
+    }
+
+    func testAPhotographIsClassified() async throws {
+        let goldens = try Goldens()
+        let artifact = try Artifact(folder: goldens.artifact)
+        let known = artifact.manifest.selfTest.cases[1]
+        let photos = try goldens.photos()
+        let photo = try XCTUnwrap(photos["1.png"])
+        let engine = TestEngine([try artifact.floats(known.logits)])
+        let made = try await classify(photo, artifact: artifact, engine: engine)
+        XCTAssertEqual(made.guesses.first?.label, known.label)
+        XCTAssertEqual(made.guesses.count, 5)
+        XCTAssertGreaterThan(made.prepareMilliseconds, 0)
+    }
+
+    func testABenchmarkTimesTheRunsAfterTheWarmUp() async throws {
+        let input = ModelInput(
+            try Pixels(bytes: [1, 2, 3], width: 1, height: 1),
+            Preprocessing(resizeTo: Size(height: 1, width: 1), crop: Size(height: 1, width: 1))
+        )
+        let engine = TestEngine([[1]])
+        let result = try await benchmark(
+            engine: engine, loadMilliseconds: 5, input: input, warmup: 3, runs: 4, device: TestDevice()
+        )
+        let runs = await engine.runs
+        XCTAssertEqual(runs, 7)
+        XCTAssertEqual(result.latencies.count, 4)
+        XCTAssertGreaterThan(result.latency.min, 0)
+        XCTAssertEqual(result.thermalBefore, .fair)
+        XCTAssertEqual(result.peakMemoryBytes, 12345)
+    }
+
+    func testTheResultsFileHoldsEveryField() async throws {
+        let selfTest = try await selfTestResult()
+        let engine = TestEngine([[1]])
+        let benchmark = BenchmarkResult(
+            warmup: 2,
+            loadMilliseconds: 5.5,
+            latencies: [2, 1],
+            thermalBefore: .nominal,
+            thermalAfter: .unknown,
+            peakMemoryBytes: nil
+        )
+        let results = Results(
+            app: AppInfo(name: "VoloEdge", version: "0.1.0"),
+            device: DeviceInfo(manufacturer: "Apple", model: "iPhone17,1", os: "iOS", osVersion: "19.0", chip: nil),
+            manifest: try Artifact(folder: Goldens().artifact).manifest,
+            engine: engine.info,
+            selfTest: selfTest,
+            benchmark: benchmark,
+            madeAt: Date(timeIntervalSince1970: 1_795_348_800)
+        )
+        let json = try JSONSerialization.jsonObject(with: results.json())
+        let object = try XCTUnwrap(json as? [String: Any])
+        let fields = ["app", "artifact", "benchmark", "device", "engine", "format_version", "made_at", "selftest"]
+        XCTAssertEqual(object.keys.sorted(), fields)
+        XCTAssertEqual(object["made_at"] as? String, "2026-11-22T12:00:00Z")
+        let device = try XCTUnwrap(object["device"] as? [String: Any])
+        XCTAssertTrue(device["chip"] is NSNull)
+        let times = try XCTUnwrap(object["benchmark"] as? [String: Any])
+        XCTAssertEqual(times["median_ms"] as? Double, 1.5)
+        XCTAssertTrue(times["peak_memory_bytes"] is NSNull)
+        XCTAssertEqual(times["thermal_before"] as? String, "nominal")
+    }
+}

@@ -1,0 +1,88 @@
+"""Every source of the apps parses: Swift, Kotlin, XML, TOML, YAML; what no compiler here sees, at least a grammar does."""
+
+from __future__ import annotations
+
+import plistlib
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import tree_sitter
+import tree_sitter_kotlin
+import tree_sitter_swift
+import yaml
+
+APPS = Path(__file__).parents[1] / "apps"
+LANGUAGES = {
+    ".swift": tree_sitter.Language(tree_sitter_swift.language()),
+    ".kt": tree_sitter.Language(tree_sitter_kotlin.language()),
+    ".kts": tree_sitter.Language(tree_sitter_kotlin.language()),
+}
+
+
+def sources(*suffixes: str) -> list[Path]:
+    """What git knows of, and what it would: no build outputs."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "."]
+    names = subprocess.run(command, cwd=APPS, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [APPS / name for name in names if Path(name).suffix in suffixes and (APPS / name).exists()]
+
+
+def mistakes(node: tree_sitter.Node) -> Iterator[str]:
+    """What of a syntax tree the grammar could not read."""
+    if node.is_error or node.is_missing:
+        line = node.start_point[0] + 1
+        yield f"line {line}: {'missing ' + node.type if node.is_missing else 'cannot be read'}"
+    elif node.has_error:
+        for child in node.children:
+            yield from mistakes(child)
+
+
+def named(path: Any) -> str:
+    return str(path.relative_to(APPS)) if isinstance(path, Path) else ""
+
+
+@pytest.mark.parametrize("path", sources(*LANGUAGES), ids=named)
+def test_swift_and_kotlin_parse(path: Path) -> None:
+    text = path.read_bytes()
+    tree = tree_sitter.Parser(LANGUAGES[path.suffix]).parse(text)
+    assert list(mistakes(tree.root_node)) == []
+    assert max(map(len, text.decode().splitlines())) <= 120
+
+
+@pytest.mark.parametrize("suffix", LANGUAGES)
+def test_what_is_broken_is_seen(suffix: str) -> None:
+    tree = tree_sitter.Parser(LANGUAGES[suffix]).parse(b"class A { fun ( }")
+    assert list(mistakes(tree.root_node))
+
+
+@pytest.mark.parametrize("path", sources(".xml"), ids=named)
+def test_xml_parses(path: Path) -> None:
+    ElementTree.parse(path)
+
+
+@pytest.mark.parametrize("path", sources(".yml", ".yaml"), ids=named)
+def test_yaml_parses(path: Path) -> None:
+    assert yaml.safe_load(path.read_text())
+
+
+@pytest.mark.parametrize("path", sources(".toml"), ids=named)
+def test_toml_parses(path: Path) -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 has the first reader of TOML")
+    assert tomllib.loads(path.read_text())
+
+
+@pytest.mark.parametrize("path", sources(".xcprivacy", ".plist"), ids=named)
+def test_property_lists_parse(path: Path) -> None:
+    assert plistlib.loads(path.read_bytes())
+
+
+@pytest.mark.parametrize("path", sources(".swift"), ids=named)
+def test_the_swift_package_imports_apples_frameworks_only_where_they_are(path: Path) -> None:
+    if "VoloEdgeKit" not in path.parts:
+        return
+    allowed = {"Foundation", "PackageDescription", "VoloEdgeKit", "XCTest"}
+    assert set(re.findall(r"^\s*(?:@testable )?import (\w+)", path.read_text(), re.MULTILINE)) <= allowed
