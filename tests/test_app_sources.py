@@ -1,4 +1,4 @@
-"""Every source of the apps parses: Swift, Kotlin, XML, TOML, YAML; what no compiler here sees, at least a grammar does."""
+"""Every source of the apps parses: what no compiler here sees, at least a grammar does."""
 
 from __future__ import annotations
 

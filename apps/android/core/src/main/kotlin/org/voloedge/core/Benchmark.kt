@@ -24,7 +24,20 @@ data class Latency(val min: Double, val mean: Double, val median: Double, val p9
 }
 
 /** How warm the device is, in the words that both platforms' states are told in. */
-enum class Thermal { NOMINAL, FAIR, SERIOUS, CRITICAL, UNKNOWN }
+enum class Thermal {
+    NOMINAL, FAIR, SERIOUS, CRITICAL, UNKNOWN;
+
+    companion object {
+        /** Of the `THERMAL_STATUS_...` that Android's PowerManager tells. */
+        fun of(status: Int): Thermal = when (status) {
+            0 -> NOMINAL // none
+            1, 2 -> FAIR // light, moderate
+            3 -> SERIOUS // severe
+            4, 5, 6 -> CRITICAL // critical, emergency, shutdown
+            else -> UNKNOWN
+        }
+    }
+}
 
 /**
  * What a benchmark measured.
@@ -44,42 +57,34 @@ data class BenchmarkResult(
     val latency: Latency = Latency.of(latencies)
 }
 
-/** What the core asks of the platform while it measures. */
-interface Device {
-    fun thermal(): Thermal
-
-    /** The most memory that the process has held so far, in bytes; null where the platform does not tell. */
-    fun peakMemoryBytes(): Long?
-}
-
 /**
- * Load the model, run it `warmup` times and then `runs` times.
+ * Run a loaded model `warmup` times and then `runs` times.
  *
- * @param load the engine, from its file.
  * @param progress called with how many of the runs are done.
- * @param use what else to do with the engine before it is closed, before it is timed.
  */
-fun <T> benchmark(
-    load: () -> Engine,
+fun benchmark(
+    engine: Engine,
+    loadMs: Double,
     input: FloatArray,
     warmup: Int,
     runs: Int,
-    device: Device,
-    progress: (Int) -> Unit = {},
-    use: (Engine) -> T,
-): Pair<BenchmarkResult, T> {
+    platform: Platform,
+    progress: (Int) -> Unit,
+): BenchmarkResult {
     require(warmup >= 0 && runs > 0) { "a benchmark of $runs runs after $warmup" }
-    val start = System.nanoTime()
-    load().use { engine ->
-        val loadMs = milliseconds(start, System.nanoTime())
-        val used = use(engine)
-        val before = device.thermal()
-        repeat(warmup) { engine.run(input) }
-        val latencies = List(runs) { run ->
-            val from = System.nanoTime()
-            engine.run(input)
-            milliseconds(from, System.nanoTime()).also { progress(run + 1) }
-        }
-        return BenchmarkResult(warmup, loadMs, latencies, before, device.thermal(), device.peakMemoryBytes()) to used
-    }
+    val before = platform.thermal()
+    repeat(warmup) { engine.run(input) }
+    val latencies = List(runs) { run -> timed { engine.run(input) }.second.also { progress(run + 1) } }
+    return BenchmarkResult(warmup, loadMs, latencies, before, platform.thermal(), platform.peakMemoryBytes())
 }
+
+/** What `work` gives, and the milliseconds it took. */
+internal inline fun <T> timed(work: () -> T): Pair<T, Double> {
+    val start = System.nanoTime()
+    val result = work()
+    return result to (System.nanoTime() - start) / 1e6
+}
+
+/** The most memory that a process has held, in bytes, of its /proc/self/status; null where that does not tell. */
+fun peakMemoryBytes(status: String): Long? =
+    Regex("""^VmHWM:\s*(\d+) kB$""", RegexOption.MULTILINE).find(status)?.let { it.groupValues[1].toLong() * 1024 }

@@ -16,15 +16,10 @@ data class Classification(val guesses: List<Guess>, val prepareMs: Double, val m
 
 /** The likeliest classes of an upright image. */
 fun classify(image: Pixels, artifact: Artifact, engine: Engine): Classification {
-    val start = System.nanoTime()
-    val input = toInput(prepare(image, artifact.manifest.preprocessing))
-    val prepared = System.nanoTime()
-    val logits = engine.run(input)
-    val done = System.nanoTime()
+    val (input, prepareMs) = timed { toInput(prepare(image, artifact.manifest.preprocessing)) }
+    val (logits, modelMs) = timed { engine.run(input) }
     val labels = artifact.labels
     check(logits.size == labels.size) { "the model gave ${logits.size} logits for ${labels.size} classes" }
     check(logits.all { it.isFinite() }) { "the model gave logits that are no numbers: run the self-test" }
-    return Classification(likeliest(logits, labels), milliseconds(start, prepared), milliseconds(prepared, done))
+    return Classification(likeliest(logits, labels), prepareMs, modelMs)
 }
-
-internal fun milliseconds(from: Long, to: Long): Double = (to - from) / 1e6

@@ -93,27 +93,50 @@ class MeasureTest {
     @Test
     fun aBenchmarkTimesTheRunsAfterTheWarmUp() {
         var runs = 0
-        var closed = false
         val engine = object : Engine {
             override val info = EngineInfo("test", "1", "xnnpack", null)
             override fun run(input: FloatArray): FloatArray {
                 Thread.sleep(if (runs++ < 3) 30 else 2)
                 return input
             }
-            override fun close() {
-                closed = true
-            }
+            override fun close() = Unit
         }
         val done = mutableListOf<Int>()
-        val (result, used) = benchmark({ engine }, floatArrayOf(1f), 3, 4, device, done::add) { it.info.name }
-        assertEquals("test", used)
+        val result = benchmark(engine, 5.5, floatArrayOf(1f), 3, 4, platform()) { done += it }
         assertEquals(7, runs)
-        assertTrue(closed)
         assertEquals(listOf(1, 2, 3, 4), done)
         assertEquals(4, result.latencies.size)
         assertTrue(result.latency.min >= 2 && result.latency.median < 30)
         assertEquals(Thermal.FAIR, result.thermalBefore)
         assertEquals(12345L, result.peakMemoryBytes)
+    }
+
+    @Test
+    fun aSessionLoadsOnceUntilItsThreadsChange() {
+        val log = mutableListOf<String>()
+        val session = Session(artifact, platform(log))
+        assertTrue(session.runSelfTest().passed)
+        session.classify(Goldens.decode(artifact.file(artifact.manifest.cases[0].photo)))
+        assertEquals(listOf("load null"), log)
+        val benchmark = session.runBenchmark(1, 3)
+        assertEquals(listOf("load null", "close", "load null"), log)
+        assertTrue(benchmark.loadMs >= 20)
+        with(session.results()) {
+            assertTrue(selfTest!!.passed)
+            assertEquals(3, this.benchmark!!.latencies.size)
+        }
+        session.threads = 2
+        assertEquals(listOf("load null", "close", "load null", "close"), log)
+        with(session.results()) { assertEquals(listOf(null, null), listOf(selfTest, this.benchmark)) }
+        assertEquals("load 2", log.last())
+    }
+
+    @Test
+    fun thePlatformsWordsAreRead() {
+        val levels = listOf(-1, 0, 1, 2, 3, 4, 6).map { Thermal.of(it).name.lowercase() }
+        assertEquals(listOf("unknown", "nominal", "fair", "fair", "serious", "critical", "critical"), levels)
+        assertEquals(2048L * 1024, peakMemoryBytes("Name:\tapp\nVmHWM:\t    2048 kB\nVmRSS:\t 1024 kB\n"))
+        assertEquals(null, peakMemoryBytes("Name:\tapp\n"))
     }
 
     @Test
@@ -134,14 +157,28 @@ class MeasureTest {
         assertTrue(neither.isNull("selftest") && neither.isNull("benchmark"))
     }
 
-    private val device = object : Device {
+    /** A platform whose engine answers as the host, and that tells what was done with it. */
+    private fun platform(log: MutableList<String> = mutableListOf()) = object : Platform {
+        override val app = AppInfo("VoloEdge", "0.1.0")
+        override val device = DeviceInfo("Maker", "Model 1", "Android", "16", null)
+        override fun decode(file: File) = Goldens.decode(file)
         override fun thermal() = Thermal.FAIR
         override fun peakMemoryBytes() = 12345L
+        override fun load(artifact: Artifact, threads: Int?): Engine {
+            log += "load $threads"
+            Thread.sleep(20)
+            val engine = Goldens.engine(answers)
+            return object : Engine by engine {
+                override fun close() {
+                    log += "close"
+                }
+            }
+        }
     }
 
     private fun results(selfTest: SelfTestResult?, benchmark: BenchmarkResult?) = Results(
-        app = AppInfo("VoloEdge", "0.1.0"),
-        device = DeviceInfo("Maker", "Model 1", "Android", "16", null),
+        app = platform().app,
+        device = platform().device,
         manifest = artifact.manifest,
         engine = Goldens.engine(answers).info,
         selfTest = selfTest,

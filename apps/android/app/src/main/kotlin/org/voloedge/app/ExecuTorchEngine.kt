@@ -1,0 +1,26 @@
+package org.voloedge.app
+
+import java.io.File
+import org.pytorch.executorch.EValue
+import org.pytorch.executorch.Module
+import org.pytorch.executorch.Tensor
+import org.voloedge.core.Engine
+import org.voloedge.core.EngineInfo
+import org.voloedge.core.Size
+
+/** A .pte file in ExecuTorch; `threads` is the runtime's own choice where null. */
+class ExecuTorchEngine(model: File, size: Size, threads: Int?) : Engine {
+    override val info = EngineInfo("ExecuTorch", BuildConfig.EXECUTORCH, "xnnpack", threads)
+
+    private val shape = longArrayOf(1, 3, size.height.toLong(), size.width.toLong())
+    private val module = Module.load(model.path, Module.LOAD_MODE_MMAP, threads ?: 0)
+
+    init {
+        module.loadMethod("forward") // or the first run would
+    }
+
+    override fun run(input: FloatArray): FloatArray =
+        module.forward(EValue.from(Tensor.fromBlob(input, shape)))[0].toTensor().dataAsFloatArray
+
+    override fun close() = module.close()
+}
