@@ -29,14 +29,6 @@ public enum Thermal: String, Sendable {
     case nominal, fair, serious, critical, unknown
 }
 
-/// What the core asks of the platform while it measures.
-public protocol Device: Sendable {
-    func thermal() -> Thermal
-
-    /// The most memory that the process has held so far, in bytes; nil where the platform does not tell.
-    func peakMemoryBytes() -> Int?
-}
-
 /// What a benchmark measured.
 public struct BenchmarkResult: Equatable, Sendable {
     public let warmup: Int
@@ -61,19 +53,21 @@ public func benchmark(
     input: ModelInput,
     warmup: Int,
     runs: Int,
-    device: any Device,
+    platform: any Platform,
     progress: @Sendable (Int) async -> Void = { _ in }
 ) async throws -> BenchmarkResult {
     guard warmup >= 0, runs > 0 else {
         throw VoloEdgeError("a benchmark of \(runs) runs after \(warmup)")
     }
-    let before = device.thermal()
+    let before = platform.thermal()
     for _ in 0..<warmup {
         _ = try await engine.run(input)
     }
     var latencies: [Double] = []
     for run in 1...runs {
-        latencies.append(try await timed { try await engine.run(input) }.milliseconds)
+        let start = ContinuousClock.now
+        _ = try await engine.run(input)
+        latencies.append(milliseconds(since: start))
         await progress(run)
     }
     return BenchmarkResult(
@@ -81,7 +75,7 @@ public func benchmark(
         loadMilliseconds: loadMilliseconds,
         latencies: latencies,
         thermalBefore: before,
-        thermalAfter: device.thermal(),
-        peakMemoryBytes: device.peakMemoryBytes()
+        thermalAfter: platform.thermal(),
+        peakMemoryBytes: platform.peakMemoryBytes()
     )
 }

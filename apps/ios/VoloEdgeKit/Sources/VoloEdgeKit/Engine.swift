@@ -30,8 +30,12 @@ public struct Classification: Equatable, Sendable {
 
 /// The likeliest classes of an upright image.
 public func classify(_ image: Pixels, artifact: Artifact, engine: any Engine) async throws -> Classification {
-    let (input, prepareMilliseconds) = await timed { ModelInput(image, artifact.manifest.preprocessing) }
-    let (logits, modelMilliseconds) = try await timed { try await engine.run(input) }
+    let start = ContinuousClock.now
+    let input = ModelInput(image, artifact.manifest.preprocessing)
+    let prepareMilliseconds = milliseconds(since: start)
+    let prepared = ContinuousClock.now
+    let logits = try await engine.run(input)
+    let modelMilliseconds = milliseconds(since: prepared)
     let labels = artifact.labels
     guard logits.count == labels.count else {
         throw VoloEdgeError("the model gave \(logits.count) logits for \(labels.count) classes")
@@ -46,12 +50,8 @@ public func classify(_ image: Pixels, artifact: Artifact, engine: any Engine) as
     )
 }
 
-/// What `work` gives, and the milliseconds it took.
-public func timed<Value: Sendable>(
-    _ work: @Sendable () async throws -> Value
-) async rethrows -> (value: Value, milliseconds: Double) {
-    let start = ContinuousClock.now
-    let value = try await work()
+/// The time that has passed.
+func milliseconds(since start: ContinuousClock.Instant) -> Double {
     let (seconds, attoseconds) = (ContinuousClock.now - start).components
-    return (value, Double(seconds) * 1e3 + Double(attoseconds) / 1e15)
+    return Double(seconds) * 1e3 + Double(attoseconds) / 1e15
 }

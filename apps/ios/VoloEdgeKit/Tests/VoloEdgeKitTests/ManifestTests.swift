@@ -48,6 +48,16 @@ final class ManifestTests: XCTestCase {
         XCTAssertTrue(try refusal(replacing: "{", with: "").contains("is damaged"))
     }
 
+    func testWhatAPhoneCanComputeIsTold() throws {
+        let manifest = try Manifest.parse(text())
+        XCTAssertEqual(manifest.computes, ["xnnpack"])
+        XCTAssertNil(manifest.whyNot(onIOS: 17))
+        let data = try text(replacing: "\"minimum_ios\": null", with: "\"minimum_ios\": 18")
+        let later = try Manifest.parse(data)
+        XCTAssertNotNil(later.whyNot(onIOS: 17))
+        XCTAssertNil(later.whyNot(onIOS: 18))
+    }
+
     func testAnArtifactIsRead() throws {
         let artifact = try Artifact(folder: Goldens().artifact)
         XCTAssertEqual(artifact.labels.count, 7)

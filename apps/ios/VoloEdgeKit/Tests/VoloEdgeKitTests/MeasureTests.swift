@@ -19,7 +19,33 @@ private actor TestEngine: Engine {
     }
 }
 
-private struct TestDevice: Device {
+/// What was loaded, in order.
+private actor Loads {
+    private(set) var computes: [String] = []
+
+    func add(_ compute: String) {
+        computes.append(compute)
+    }
+}
+
+/// A platform whose engine gives `answers`, and whose photographs are the golden ones.
+private struct TestPlatform: Platform {
+    let app = AppInfo(name: "VoloEdge", version: "0.1.0")
+    let device = DeviceInfo(manufacturer: "Apple", model: "iPhone17,1", os: "iOS", osVersion: "19.0", chip: nil)
+    let answers: [[Float]]
+    let photos: [String: Pixels]
+    let loads = Loads()
+
+    func load(_ artifact: Artifact, compute: String) async throws -> any Engine {
+        await loads.add(compute)
+        return TestEngine(answers)
+    }
+
+    func decode(_ url: URL) throws -> Pixels {
+        guard let photo = photos[url.lastPathComponent] else { throw VoloEdgeError("no \(url.path)") }
+        return photo
+    }
+
     func thermal() -> Thermal { .fair }
     func peakMemoryBytes() -> Int? { 12345 }
 }
@@ -111,7 +137,12 @@ final class MeasureTests: XCTestCase {
         )
         let engine = TestEngine([[1]])
         let result = try await benchmark(
-            engine: engine, loadMilliseconds: 5, input: input, warmup: 3, runs: 4, device: TestDevice()
+            engine: engine,
+            loadMilliseconds: 5,
+            input: input,
+            warmup: 3,
+            runs: 4,
+            platform: TestPlatform(answers: [], photos: [:])
         )
         let runs = await engine.runs
         XCTAssertEqual(runs, 7)
@@ -121,8 +152,37 @@ final class MeasureTests: XCTestCase {
         XCTAssertEqual(result.peakMemoryBytes, 12345)
     }
 
+    func testASessionLoadsOnceUntilItsComputeChanges() async throws {
+        let goldens = try Goldens()
+        let artifact = try Artifact(folder: goldens.artifact)
+        let answers = try artifact.manifest.selfTest.cases.map { try artifact.floats($0.logits) }
+        let platform = TestPlatform(answers: answers, photos: try goldens.photos())
+        let session = Session(artifact: artifact, platform: platform)
+
+        let selfTest = try await session.runSelfTest()
+        XCTAssertTrue(selfTest.passed)
+        _ = try await session.classify(platform.decode(artifact.url("selftest/0.png")))
+        var loads = await platform.loads.computes
+        XCTAssertEqual(loads, ["xnnpack"])
+
+        _ = try await session.runBenchmark(warmup: 1, runs: 3)
+        let results = try await session.results()
+        XCTAssertEqual(results.selfTest, selfTest)
+        XCTAssertEqual(results.benchmark?.latencies.count, 3)
+        loads = await platform.loads.computes
+        XCTAssertEqual(loads, ["xnnpack", "xnnpack"])
+
+        await session.choose(compute: "other")
+        let anew = try await session.results()
+        XCTAssertNil(anew.selfTest)
+        XCTAssertNil(anew.benchmark)
+        loads = await platform.loads.computes
+        XCTAssertEqual(loads.last, "other")
+    }
+
     func testTheResultsFileHoldsEveryField() async throws {
         let selfTest = try await selfTestResult()
+        let platform = TestPlatform(answers: [], photos: [:])
         let engine = TestEngine([[1]])
         let benchmark = BenchmarkResult(
             warmup: 2,
@@ -133,8 +193,8 @@ final class MeasureTests: XCTestCase {
             peakMemoryBytes: nil
         )
         let results = Results(
-            app: AppInfo(name: "VoloEdge", version: "0.1.0"),
-            device: DeviceInfo(manufacturer: "Apple", model: "iPhone17,1", os: "iOS", osVersion: "19.0", chip: nil),
+            app: platform.app,
+            device: platform.device,
             manifest: try Artifact(folder: Goldens().artifact).manifest,
             engine: engine.info,
             selfTest: selfTest,

@@ -1,0 +1,75 @@
+import Foundation
+import UIKit
+import VoloEdgeKit
+
+/// This iPhone or iPad.
+struct PhonePlatform: Platform {
+    let app: AppInfo
+    let device: DeviceInfo
+    private let systemVersion: Int
+
+    @MainActor
+    init() {
+        let version = Bundle.main.object(forInfoDictionaryKey: "CFBundleShortVersionString") as? String ?? "unknown"
+        app = AppInfo(name: "VoloEdge", version: version)
+        device = DeviceInfo(
+            manufacturer: "Apple",
+            model: machineName(),
+            os: UIDevice.current.systemName,
+            osVersion: UIDevice.current.systemVersion,
+            chip: nil
+        )
+        systemVersion = ProcessInfo.processInfo.operatingSystemVersion.majorVersion
+    }
+
+    /// The artifact that the app came with.
+    func session() throws -> Session {
+        guard let resources = Bundle.main.resourceURL else { throw VoloEdgeError("the app has no resources") }
+        let artifact = try Artifact(folder: resources.appendingPathComponent("Artifact"))
+        if let reason = artifact.manifest.whyNot(onIOS: systemVersion) {
+            throw VoloEdgeError(reason)
+        }
+        return Session(artifact: artifact, platform: self)
+    }
+
+    func load(_ artifact: Artifact, compute: String) async throws -> any Engine {
+        let manifest = artifact.manifest
+        if manifest.target == "coreml" {
+            let compiled = try await compiledModel(of: artifact.model(), hash: manifest.file("model").sha256)
+            return try CoreMLEngine(compiled: compiled, compute: compute)
+        }
+        #if canImport(ExecuTorch)
+        return try ExecuTorchEngine(model: artifact.model(), size: manifest.model.imageSize, compute: compute)
+        #else
+        throw VoloEdgeError("this app was made without ExecuTorch: run 'xcodegen --spec executorch.yml'")
+        #endif
+    }
+
+    func decode(_ url: URL) throws -> Pixels {
+        try decodePhoto(Data(contentsOf: url))
+    }
+
+    func thermal() -> Thermal {
+        switch ProcessInfo.processInfo.thermalState {
+        case .nominal: return .nominal
+        case .fair: return .fair
+        case .serious: return .serious
+        case .critical: return .critical
+        @unknown default: return .unknown
+        }
+    }
+
+    func peakMemoryBytes() -> Int? {
+        var usage = rusage()
+        return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss : nil  // bytes, on Apple's systems
+    }
+}
+
+/// "iPhone17,1"
+private func machineName() -> String {
+    var system = utsname()
+    uname(&system)
+    return withUnsafeBytes(of: &system.machine) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+    }
+}
