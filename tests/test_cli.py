@@ -31,7 +31,19 @@ from volo_edge.quantize import SCHEMES
 from volo_edge.validate.parity import not_run
 from volo_edge.variants import VARIANTS
 
-VERBS = ("convert", "predict", "inspect", "sensitivity", "reference", "evaluate", "models", "schemes", "doctor")
+VERBS = (
+    "convert",
+    "predict",
+    "inspect",
+    "sensitivity",
+    "reference",
+    "evaluate",
+    "app",
+    "benchmark",
+    "models",
+    "schemes",
+    "doctor",
+)
 LINUX = sys.platform.startswith("linux")
 
 

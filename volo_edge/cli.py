@@ -96,6 +96,45 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
     show.inspected(console, found, program)
 
 
+def app(args: argparse.Namespace, console: Console) -> None:
+    """Write an app for phones with an artifact in it, or refresh one."""
+    from volo_edge.app import make
+    from volo_edge.artifact import as_json
+
+    with console.progress() as steps, steps.step("writing"):
+        result = make(args.platform, args.artifact, args.output, args.force)
+    if console.json:
+        done = {"written": result.written, "removed": result.removed, "kept": result.kept}
+        console.result({"app": str(result.folder), **done, "manifest": as_json(result.manifest)})
+    show.app(console, result, args.artifact)
+
+
+def benchmark(args: argparse.Namespace, console: Console) -> None:
+    """Self-test and time an artifact's app on a connected phone, and fetch the numbers."""
+    from volo_edge.devices.benchmark import Request, check
+    from volo_edge.devices.benchmark import benchmark as run
+
+    request = Request(
+        platform=args.device,
+        artifact=args.artifact,
+        app=args.app,
+        serial=args.serial,
+        warmup=args.warmup,
+        runs=args.runs,
+        threads=args.threads,
+        compute=args.compute,
+        output=args.output,
+        force=args.force,
+    )
+    check(request)
+    with console.progress() as steps:
+        result = run(request, steps)
+    if console.json:
+        console.result({"output": str(result.output), "results": result.results})
+    show.benchmarked(console, result)
+    result.require_pass()
+
+
 def sensitivity(args: argparse.Namespace, console: Console) -> None:
     """Measure what quantizing each layer costs, on real photographs."""
     from volo_edge.sensitivity.request import Request, check
@@ -332,6 +371,24 @@ def parser() -> Parser:
     )
     sub.add_argument("--output", metavar="DIR", type=Path, default=Path("report"), help="the folder to write (report)")
     sub.add_argument("--force", action="store_true", help="replace an earlier report that is there")
+
+    sub = verb(app)
+    sub.add_argument("platform", metavar="ios|android", help="the kind of phone")
+    sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
+    sub.add_argument("--output", metavar="DIR", type=Path, required=True, help="the app to write or refresh")
+    sub.add_argument("--force", action="store_true", help="replace files that were edited since")
+
+    sub = verb(benchmark)
+    sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
+    sub.add_argument("--device", required=True, metavar="android|ios", help="the kind of phone")
+    sub.add_argument("--app", metavar="DIR", type=Path, help="install this app first; else the one that is there runs")
+    sub.add_argument("--serial", metavar="ID", help="which phone, where several are connected")
+    sub.add_argument("--warmup", metavar="N", type=int, default=10, help="runs before the timed ones (10)")
+    sub.add_argument("--runs", metavar="N", type=int, default=100, help="timed runs (100)")
+    sub.add_argument("--threads", metavar="N", type=int, help="of ExecuTorch on Android; else its own choice")
+    sub.add_argument("--compute", metavar="UNITS", help="of Core ML on iOS: all, cpu_and_neural_engine, ...")
+    sub.add_argument("--output", metavar="FILE", type=Path, help="the results file to write")
+    sub.add_argument("--force", action="store_true", help="replace a results file that is there")
 
     for run in (models, schemes, doctor):
         verb(run)

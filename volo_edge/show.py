@@ -10,9 +10,13 @@ from converters.program import RESHAPES
 from volo_edge.console import Console
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from converters.program import HalfPrecision, Layer, Operation, Program, TensorType
+    from volo_edge.app import App
     from volo_edge.artifact import Artifact, Manifest
     from volo_edge.convert import Converted
+    from volo_edge.devices.benchmark import Benchmarked
     from volo_edge.doctor import Finding
     from volo_edge.evaluate.measure import Result as EvaluationResult
     from volo_edge.predict import Predictions
@@ -368,3 +372,37 @@ def _grouped(layers: Sequence[Layer]) -> list[tuple[tuple[str, str, str], int, i
 
 def _number(value: float | None, form: str) -> str:
     return "infinite" if value is None else format(value, form)
+
+
+def app(console: Console, result: App, artifact: Path) -> None:
+    """What of an app was written, and how to run it."""
+    manifest = result.manifest
+    if manifest.parity.passed is False:
+        console.note("this artifact failed its parity check: the app's self-test proves the file, not the model")
+    for name in result.kept:
+        console.note(f"{name} was edited and is left as it is")
+    changed = f"{result.written} file(s)" + (f", {result.removed} removed" if result.removed else "")
+    console.say(f"wrote    {result.folder}  {changed}")
+    if result.platform == "android":
+        console.say(f"next     open {result.folder} in Android Studio, or build it with gradle assembleDebug")
+    else:
+        spec = "xcodegen" if manifest.target == "coreml" else "xcodegen --spec executorch.yml"
+        console.say(f"next     cd {result.folder} && {spec} && open VoloEdge.xcodeproj  (on a Mac)")
+    console.say(f"         volo-edge benchmark {artifact} --device {result.platform} --app {result.folder}")
+
+
+def benchmarked(console: Console, result: Benchmarked) -> None:
+    """What a phone measured."""
+    measured = result.results
+    device, engine = measured["device"], measured["engine"]
+    console.say(f"wrote    {result.output}")
+    console.say(f"device   {device['manufacturer']} {device['model']}, {device['os']} {device['os_version']}")
+    console.say(f"engine   {' '.join(filter(None, (engine['name'], engine['version'])))}, {engine['compute']}")
+    if test := measured["selftest"]:
+        worst = max(case["logits_relative_error"] for case in test["cases"])
+        verdict = "passed" if test["passed"] else "FAILED"
+        console.say(f"test     {verdict}: relative error {worst:.1e} at worst (tolerance {test['tolerance']:.0e})")
+    if times := measured["benchmark"]:
+        spread = f"90 % {times['p90_ms']:.2f}, 99 % {times['p99_ms']:.2f}"
+        console.say(f"time     median {times['median_ms']:.2f} ms, {spread}, of {times['runs']} runs")
+        console.say(f"         thermal state {times['thermal_before']} before, {times['thermal_after']} after")
