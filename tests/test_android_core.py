@@ -54,5 +54,5 @@ def test_the_cores_own_tests_pass(compiled: Path, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     passed = re.search(r"^OK \((\d+) tests\)$", ended.stdout, re.MULTILINE)
     assert passed and int(passed[1]) == sum(path.read_text().count("@Test") for path in sources) > 0, ended.stdout
-    schema = json.loads((ROOT / "tests" / "data" / "device_results.schema.json").read_text())
+    schema = json.loads((ROOT / "docs" / "device-results.schema.json").read_text())
     jsonschema.validate(json.loads(results.read_text()), schema)

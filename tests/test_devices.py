@@ -286,10 +286,10 @@ def test_an_app_that_is_not_built_is_told(desk: Desk) -> None:
     ("fetched", "said"),
     [
         ("run-as: package not debuggable: org.voloedge.app\n", "package not debuggable"),
-        ("{", "results are damaged"),
+        ("{", "results.json of Pixel_9 is damaged"),
         (json.dumps(results(format_version=2)), "of format 2"),
-        (json.dumps(results(artifact={"model_sha256": "0" * 64})), "has another model in it"),
-        (json.dumps(results(benchmark=None)), "results are damaged"),
+        (json.dumps(results(artifact={**results()["artifact"], "model_sha256": "0" * 64})), "has another model in it"),
+        (json.dumps(results(benchmark=None)), "measured only half"),
     ],
 )
 def test_results_that_are_not_this_artifacts_are_refused(desk: Desk, fetched: str, said: str) -> None:
@@ -302,7 +302,7 @@ def test_results_that_are_not_this_artifacts_are_refused(desk: Desk, fetched: st
         (("--runs", "0"), "--runs 0: take at least 1"),
         (("--threads", "0"), "--threads 0: take at least 1"),
         (("--compute", "all"), "--compute is for ios"),
-        (("--output", "no/such.json"), "there is no folder no"),
+        (("--output", "."), "is a folder: pass another --output"),
     ],
 )
 def test_a_bad_request_is_refused_before_any_tool_is_asked(desk: Desk, arguments: tuple[str, ...], said: str) -> None:

@@ -168,8 +168,7 @@ def _write(
     _write_record(folder, platform, both)
     for name in changes.write:
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with files.new_file(path) as working:
+        with files.new_file(path, force=True) as working:
             shutil.copyfile(sources[name], working)
     for name in changes.remove:
         path = folder / name
@@ -183,5 +182,5 @@ def _write(
 
 def _write_record(folder: Path, platform: str, hashes: Hashes) -> None:
     record = {"platform": platform, "files": {name: sorted(hashes[name]) for name in sorted(hashes)}}
-    with files.new_file(folder / RECORD) as working:
+    with files.new_file(folder / RECORD, force=True) as working:
         files.write_text(working, json.dumps(record, indent=1) + "\n")

@@ -111,6 +111,7 @@ def app(args: argparse.Namespace, console: Console) -> None:
 
 def benchmark(args: argparse.Namespace, console: Console) -> None:
     """Self-test and time an artifact's app on a connected phone, and fetch the numbers."""
+    from volo_edge.device_results import FORMAT
     from volo_edge.devices.benchmark import Request, check
     from volo_edge.devices.benchmark import benchmark as run
 
@@ -130,7 +131,7 @@ def benchmark(args: argparse.Namespace, console: Console) -> None:
     with console.progress() as steps:
         result = run(request, steps)
     if console.json:
-        console.result({"output": str(result.output), "results": result.results})
+        console.result({"output": str(result.output), "results": FORMAT.as_json(result.results)})
     show.benchmarked(console, result)
     result.require_pass()
 

@@ -59,18 +59,6 @@ def write_text(path: Path, text: str) -> None:
     path.write_bytes(text.encode())
 
 
-@contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """Where to write what takes the name `path` once the block ends well, in the place of what has it now."""
-    working = path.with_name(f".{path.name}.partial")
-    try:
-        yield working
-        working.replace(path)
-    finally:
-        with interrupts.held_back():
-            working.unlink(missing_ok=True)
-
-
 def check_replaceable(path: Path, mark: str, force: bool) -> None:
     """RequestError where `path` exists and may not be replaced: without `force`, or if it holds no file `mark`."""
     if not os.path.lexists(path):

@@ -394,15 +394,16 @@ def app(console: Console, result: App, artifact: Path) -> None:
 def benchmarked(console: Console, result: Benchmarked) -> None:
     """What a phone measured."""
     measured = result.results
-    device, engine = measured["device"], measured["engine"]
+    device, engine = measured.device, measured.engine
     console.say(f"wrote    {result.output}")
-    console.say(f"device   {device['manufacturer']} {device['model']}, {device['os']} {device['os_version']}")
-    console.say(f"engine   {' '.join(filter(None, (engine['name'], engine['version'])))}, {engine['compute']}")
-    if test := measured["selftest"]:
-        worst = max(case["logits_relative_error"] for case in test["cases"])
-        verdict = "passed" if test["passed"] else "FAILED"
-        console.say(f"test     {verdict}: relative error {worst:.1e} at worst (tolerance {test['tolerance']:.0e})")
-    if times := measured["benchmark"]:
-        spread = f"90 % {times['p90_ms']:.2f}, 99 % {times['p99_ms']:.2f}"
-        console.say(f"time     median {times['median_ms']:.2f} ms, {spread}, of {times['runs']} runs")
-        console.say(f"         thermal state {times['thermal_before']} before, {times['thermal_after']} after")
+    console.say(f"device   {device.manufacturer} {device.model}, {device.os} {device.os_version}")
+    console.say(f"engine   {' '.join(filter(None, (engine.name, engine.version)))}, {engine.compute}")
+    if test := measured.selftest:
+        worst = max(case.logits_relative_error for case in test.cases)
+        verdict = "passed" if test.passed else "FAILED"
+        console.say(f"test     {verdict}: relative error {worst:.1e} at worst (tolerance {test.tolerance:.0e})")
+    if times := measured.benchmark:
+        spread = f"90 % {times.p90_ms:.2f}, 99 % {times.p99_ms:.2f}"
+        console.say(f"time     median {times.median_ms:.2f} ms, {spread}, of {times.runs} runs")
+        console.say(f"         thermal state {times.thermal_before} before, {times.thermal_after} after")
+    console.say(f"next     volo-edge evaluate ... --device-results {result.output}")

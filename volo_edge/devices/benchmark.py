@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from volo_edge import artifact, files
 from volo_edge.app import check_runnable
+from volo_edge.artifact import Artifact
 from volo_edge.console import Steps
+from volo_edge.device_results import FORMAT, DeviceResults
 from volo_edge.devices import adb, devicectl, tool
 from volo_edge.errors import GateError, RequestError, did_you_mean
 
-FORMAT_VERSION = 1  # of the results file
 _TOOLS: dict[str, ModuleType] = {"android": adb, "ios": devicectl}
 _OPTIONS = {"android": "threads", "ios": "compute"}  # what each platform's app lets one choose
 _SECONDS = 120, 5  # that the app may take: on the whole, and for each run
@@ -58,11 +57,11 @@ class Benchmarked:
     """The results file that was written, and what is in it."""
 
     output: Path
-    results: dict[str, Any]
+    results: DeviceResults
 
     def require_pass(self) -> None:
         """GateError where the phone does not compute what the host did."""
-        if not self.results["selftest"]["passed"]:
+        if self.results.selftest is not None and not self.results.selftest.passed:
             raise GateError(f"the self-test failed on the phone: {self.output} has the numbers of each photograph")
 
 
@@ -77,10 +76,7 @@ def check(request: Request) -> None:
         value = getattr(request, option)
         if value is not None and value < least:
             raise RequestError(f"--{option} {value}: take at least {least}")
-    if os.path.lexists(request.path) and not request.force:
-        raise RequestError(f"{request.path} exists already: pass --force to replace it, or another --output")
-    if not request.path.parent.is_dir():
-        raise RequestError(f"there is no folder {request.path.parent} to write the results in")
+    files.check_new_file(request.path, request.force)
 
 
 def benchmark(request: Request, steps: Steps) -> Benchmarked:
@@ -106,23 +102,16 @@ def benchmark(request: Request, steps: Steps) -> Benchmarked:
         phones.measure(phone, arguments, whole + each * (request.warmup + request.runs))
     with steps.step("fetching"):
         text = phones.fetch(phone)
-    results = _read(text, found.manifest.files["model"].sha256)
-    with files.new_file(request.path) as working:
-        files.write_text(working, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    results = FORMAT.parse(text, Path(f"results.json of {phone.name}"))
+    _check(results, found)
+    with files.new_file(request.path, request.force) as working:
+        files.write_text(working, json.dumps(FORMAT.as_json(results), indent=2, ensure_ascii=False) + "\n")
     return Benchmarked(request.path, results)
 
 
-def _read(text: str, model: str) -> dict[str, Any]:
-    """The results of the model with this hash."""
-    try:
-        results: dict[str, Any] = json.loads(text)
-        version, measured = results["format_version"], results["artifact"]["model_sha256"]
-        if None in (results["selftest"], results["benchmark"]):
-            raise TypeError("no self-test or no benchmark")
-    except (ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"the app's results are damaged ({error!r}): install it again with --app") from None
-    if version != FORMAT_VERSION:
-        raise RequestError(f"the app's results are of format {version}, this volo-edge reads {FORMAT_VERSION}")
-    if measured != model:
+def _check(results: DeviceResults, found: Artifact) -> None:
+    """RequestError where the results are not all that was asked for, or of another model."""
+    if results.selftest is None or results.benchmark is None:
+        raise RequestError("the app measured only half of what it was asked: install it again with --app")
+    if results.artifact.model_sha256 != found.manifest.files["model"].sha256:
         raise RequestError("the app on the phone has another model in it: install the artifact's with --app")
-    return results

@@ -42,7 +42,7 @@ object Goldens {
     /** An engine that gives `answers` in turn, over and over. */
     fun engine(answers: List<FloatArray>): Engine = object : Engine {
         private var runs = 0
-        override val info = EngineInfo("test", null, "xnnpack", 2)
+        override val info = EngineInfo("ExecuTorch", null, "xnnpack", 2)
         override fun run(input: FloatArray): FloatArray = answers[runs++ % answers.size]
         override fun close() = Unit
     }
