@@ -75,6 +75,17 @@ def test_toml_parses(path: Path) -> None:
     assert tomllib.loads(path.read_text())
 
 
+def test_gradle_builds_name_what_the_catalogue_has() -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 has the first reader of TOML")
+    catalogue = tomllib.loads((APPS / "android" / "gradle" / "libs.versions.toml").read_text())
+    entries = {**catalogue["libraries"], **{f"plugins.{name}": entry for name, entry in catalogue["plugins"].items()}}
+    builds = "\n".join(path.read_text() for path in (APPS / "android").glob("**/build.gradle.kts"))
+    named = set(re.findall(r"\((?:platform\()?libs\.([\w.]+)\)", builds))
+    assert named == {name.replace("-", ".") for name in entries}
+    versions = {entry["version"]["ref"] for entry in entries.values() if "version" in entry}
+    assert versions == catalogue["versions"].keys()
+
+
 @pytest.mark.parametrize("path", sources(".xcprivacy", ".plist"), ids=named)
 def test_property_lists_parse(path: Path) -> None:
     assert plistlib.loads(path.read_bytes())

@@ -64,7 +64,7 @@ def _packages() -> list[Finding]:
 
 
 def _runtimes() -> list[Finding]:
-    findings = [_executorch(), _core_ml(), _accelerator()]
+    findings = [_executorch(), _core_ml(), _accelerator(), *_phones()]
     free = shutil.disk_usage(Path.cwd()).free
     findings.append(
         Finding(
@@ -90,6 +90,18 @@ def _core_ml() -> Finding:
     if platform.system() == "Darwin":
         return Finding(what, needed, f"macOS {platform.mac_ver()[0]}", True)
     return Finding(what, needed, "evaluator", True)
+
+
+def _phones() -> list[Finding]:
+    """What drives a connected phone, which only `benchmark` needs."""
+    from volo_edge.devices import adb, devicectl
+
+    findings = []
+    for tool, device, remedy in (("adb", "android", adb.REMEDY), ("xcrun", "ios", devicectl.REMEDY)):
+        found = shutil.which(tool)
+        needed = f"benchmark --device {device}"
+        findings.append(Finding(tool, needed, found or "not here", True if found else None, "" if found else remedy))
+    return findings
 
 
 def _accelerator() -> Finding:

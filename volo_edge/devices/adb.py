@@ -11,7 +11,7 @@ from volo_edge.devices.tool import Answer, Phone, run
 from volo_edge.errors import RequestError
 
 NO_PHONE = "connect one with USB debugging switched on (Settings, Developer options) and try again"
-_REMEDY = "install Android's platform tools and put them on the PATH"
+REMEDY = "install Android's platform tools and put them on the PATH"
 _INSTRUMENTATION = f"{APP}/.HeadlessInstrumentation"
 
 _PROBLEMS = {  # by the state that `adb devices` tells
@@ -100,4 +100,4 @@ def _told(text: str) -> dict[str, str]:
 
 def _adb(phone: Phone | None, *arguments: str, timeout: float = 60) -> Answer:
     which = () if phone is None else ("-s", phone.serial)
-    return run(("adb", *which, *arguments), _REMEDY, timeout)
+    return run(("adb", *which, *arguments), REMEDY, timeout)

@@ -13,7 +13,7 @@ from volo_edge.devices.tool import Answer, Phone, run
 from volo_edge.errors import RequestError
 
 NO_PHONE = "connect one by cable, unlock it, trust this Mac and switch on Settings, Privacy, Developer Mode"
-_REMEDY = "it comes with Xcode 15 or later, on a Mac"
+REMEDY = "it comes with Xcode 15 or later, on a Mac"
 _RESULTS = "Documents/results.json"
 
 
@@ -95,7 +95,7 @@ def _devicectl(*arguments: str, timeout: float = 60) -> tuple[Answer, dict[str, 
         written = Path(folder) / "answer.json"
         # before the rest: what follows the app's name in a launch is the app's
         command = ("xcrun", "devicectl", *_before_options(arguments, "--json-output", str(written)))
-        answer = run(command, _REMEDY, timeout)
+        answer = run(command, REMEDY, timeout)
         try:
             said = json.loads(written.read_bytes())
         except (OSError, ValueError):  # an xcrun without devicectl writes none

@@ -47,6 +47,7 @@ dependencies {
     implementation(libs.camera.lifecycle)
     implementation(libs.camera.view)
     implementation(libs.compose.material3)
+    implementation(libs.core.ktx)
     implementation(libs.coroutines.android)
     implementation(libs.executorch.android)
     implementation(libs.lifecycle.runtime.compose)
