@@ -16,6 +16,8 @@ import tree_sitter_kotlin
 import tree_sitter_swift
 import yaml
 
+from volo_edge.devices import APP
+
 APPS = Path(__file__).parents[1] / "apps"
 LANGUAGES = {
     ".swift": tree_sitter.Language(tree_sitter_swift.language()),
@@ -89,6 +91,29 @@ def test_gradle_builds_name_what_the_catalogue_has() -> None:
 @pytest.mark.parametrize("path", sources(".xcprivacy", ".plist"), ids=named)
 def test_property_lists_parse(path: Path) -> None:
     assert plistlib.loads(path.read_bytes())
+
+
+def test_nothing_leaves_the_phone() -> None:
+    android = "{http://schemas.android.com/apk/res/android}"
+    manifest = ElementTree.parse(APPS / "android" / "app" / "src" / "main" / "AndroidManifest.xml")
+    permissions = {
+        entry.get(f"{android}name"): entry.get("{http://schemas.android.com/tools}node")
+        for entry in manifest.iter("uses-permission")
+    }
+    assert permissions == {"android.permission.CAMERA": None, "android.permission.INTERNET": "remove"}
+    privacy = plistlib.loads((APPS / "ios" / "VoloEdge" / "PrivacyInfo.xcprivacy").read_bytes())
+    assert privacy["NSPrivacyTracking"] is False and privacy["NSPrivacyCollectedDataTypes"] == []
+
+
+def test_an_iphone_is_told_why_the_camera_is_used() -> None:
+    target = yaml.safe_load((APPS / "ios" / "project.yml").read_text())["targets"]["VoloEdge"]
+    assert target["info"]["properties"]["NSCameraUsageDescription"]
+
+
+def test_both_apps_have_the_name_that_the_tools_look_for() -> None:
+    target = yaml.safe_load((APPS / "ios" / "project.yml").read_text())["targets"]["VoloEdge"]
+    assert target["settings"]["base"]["PRODUCT_BUNDLE_IDENTIFIER"] == APP
+    assert f'applicationId = "{APP}"' in (APPS / "android" / "app" / "build.gradle.kts").read_text()
 
 
 @pytest.mark.parametrize("path", sources(".swift"), ids=named)

@@ -46,9 +46,11 @@ class Session(val artifact: Artifact, private val platform: Platform) : AutoClos
 
     /** Loads the model anew, to time that too. */
     fun runBenchmark(warmup: Int, runs: Int, progress: (Int) -> Unit = {}): BenchmarkResult {
+        val known = artifact.manifest.cases.firstOrNull()
+            ?: throw ArtifactException("the artifact has no photograph to run: convert the model again")
+        val input = artifact.floats(known.tensor)
         close()
         val (loaded, loadMs) = timed { loaded() }
-        val input = artifact.floats(artifact.manifest.cases.first().tensor)
         return benchmark(loaded, loadMs, input, warmup, runs, platform, progress).also { benchmark = it }
     }
 
