@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from volo_edge.preprocess import UnreadableImage, open_rgb
 from volo_edge.report import plots
 from volo_edge.report.contents import Answer, Changed, Outcome, Report
-from volo_edge.report.markdown import notes
+from volo_edge.report.markdown import evaluated, notes
 
 SHOWN = 40  # photographs
 _SIDE = 96  # pixels of one
@@ -39,7 +39,7 @@ def render(report: Report, photographs: Path) -> str:
     """The page; `photographs` is the folder that the changed ones are in."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(resources("volo_edge.report").joinpath("template.html").read_text("utf-8"))
-    measured = [None if _evaluated(one) else one.latency.median_ms for one in report.artifacts]
+    measured = [None if evaluated(one) else one.latency.median_ms for one in report.artifacts]
     changed = _photographs(report)
     return template.render(
         report=report,
@@ -54,7 +54,7 @@ def render(report: Report, photographs: Path) -> str:
         class_count=CLASSES,
         changed_count=len(changed),
         changed=_with_images(changed[:SHOWN], photographs),
-        evaluated=_evaluated,
+        evaluated=evaluated,
         answer=_answer,
         devices=[(one, result) for one in report.artifacts for result in one.devices],
     )
@@ -82,11 +82,6 @@ def headline(report: Report) -> str:
 
 def _points(count: float) -> str:
     return f"{count:g} point{'' if count == 1 else 's'}"
-
-
-def _evaluated(one: Outcome) -> bool:
-    """Whether it was run in the evaluator, whose time says nothing of a phone's."""
-    return "evaluator" in one.runtime
 
 
 def _answer(answer: Answer) -> str:
