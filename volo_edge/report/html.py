@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from volo_edge.preprocess import UnreadableImage, open_rgb
 from volo_edge.report import plots
-from volo_edge.report.contents import Answer, Changed, Outcome, Report
+from volo_edge.report.contents import Answer, Changed, Report
 from volo_edge.report.markdown import evaluated, notes
 
 SHOWN = 40  # photographs
