@@ -22,8 +22,8 @@ def render(report: Report) -> str:
         f"|---|---|{'---:|' * (len(_COLUMNS) - 2)}",
         *(f"| {' | '.join(_cells(one))} |" for one in report.artifacts),
         "",
-        "Drop in points of top-1, its interval from a paired bootstrap; p of McNemar's exact test; ms of one photograph "
-        "on this machine, in brackets in the evaluator of Core ML packages, whose time says nothing of a phone's.",
+        "Drop in points of top-1, its interval from a paired bootstrap; p of McNemar's test; ms of one photograph",
+        "on this machine, in brackets where it is the evaluator of Core ML packages, whose time is no phone's.",
         "",
         *(f"> {sentence}" for sentence in notes(report)),
     ]
