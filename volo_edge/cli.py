@@ -110,18 +110,52 @@ def app(args: argparse.Namespace, console: Console) -> None:
 
 
 def benchmark(args: argparse.Namespace, console: Console) -> None:
+    """Time artifacts: here, beside other runtimes, or on a connected phone."""
+    if args.device != "host":
+        _on_phone(args, console)
+        return
+    from volo_edge.benchmark.request import Request, check
+
+    for option in ("app", "serial", "compute"):
+        if getattr(args, option) is not None:
+            raise RequestError(f"--{option} is for a phone: say which with --device android or --device ios")
+    request = Request(
+        artifacts=tuple(args.artifacts),
+        against=tuple(args.against.split(",")) if args.against else (),
+        weights=args.weights,
+        threads=args.threads,
+        rounds=args.rounds,
+        runs=Request.runs if args.runs is None else args.runs,
+        output=args.output or Request.output,
+        force=args.force,
+    )
+    check(request)
+    with console.progress() as steps:
+        with steps.step("importing torch"):
+            from volo_edge.benchmark.measure import benchmark as run
+        result = run(request, steps)
+    if console.json:
+        console.result({"output": str(request.output), "benchmark": asdict(result)})
+    show.timed(console, result, request.output)
+
+
+def _on_phone(args: argparse.Namespace, console: Console) -> None:
     """Self-test and time an artifact's app on a connected phone, and fetch the numbers."""
     from volo_edge.device_results import FORMAT
-    from volo_edge.devices.benchmark import Request, check
+    from volo_edge.devices.benchmark import RUNS, Request, check
     from volo_edge.devices.benchmark import benchmark as run
 
+    if len(args.artifacts) > 1:
+        raise RequestError("a phone has the app of one artifact: give one")
+    if args.against or args.weights:
+        raise RequestError("--against and --weights are for this machine: leave them or --device out")
     request = Request(
         platform=args.device,
-        artifact=args.artifact,
+        artifact=args.artifacts[0],
         app=args.app,
         serial=args.serial,
         warmup=args.warmup,
-        runs=args.runs,
+        runs=RUNS if args.runs is None else args.runs,
         threads=args.threads,
         compute=args.compute,
         output=args.output,
@@ -380,16 +414,19 @@ def parser() -> Parser:
     sub.add_argument("--force", action="store_true", help="replace files that were edited since")
 
     sub = verb(benchmark)
-    sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
-    sub.add_argument("--device", required=True, metavar="android|ios", help="the kind of phone")
+    sub.add_argument("artifacts", metavar="ARTIFACT", type=Path, nargs="+", help="folders that convert wrote")
+    sub.add_argument("--device", default="host", metavar="host|android|ios", help="this machine, or a phone (host)")
+    sub.add_argument("--against", metavar="NAME,...", help="eager, compile, onnxruntime[-int8], openvino[-int8]")
+    sub.add_argument("--weights", metavar="FILE", help="the checkpoint that the artifacts were made from; the demo's")
+    sub.add_argument("--threads", metavar="N", type=int, help="of each runtime, or of ExecuTorch on Android")
+    sub.add_argument("--rounds", metavar="N", type=int, default=5, help="turns of each, here (5)")
+    sub.add_argument("--runs", metavar="N", type=int, help="timed runs: in a turn here (15), on a phone in all (100)")
+    sub.add_argument("--warmup", metavar="N", type=int, default=10, help="runs before the timed ones, on a phone (10)")
     sub.add_argument("--app", metavar="DIR", type=Path, help="install this app first; else the one that is there runs")
     sub.add_argument("--serial", metavar="ID", help="which phone, where several are connected")
-    sub.add_argument("--warmup", metavar="N", type=int, default=10, help="runs before the timed ones (10)")
-    sub.add_argument("--runs", metavar="N", type=int, default=100, help="timed runs (100)")
-    sub.add_argument("--threads", metavar="N", type=int, help="of ExecuTorch on Android; else its own choice")
     sub.add_argument("--compute", metavar="UNITS", help="of Core ML on iOS: all, cpu_and_neural_engine, ...")
-    sub.add_argument("--output", metavar="FILE", type=Path, help="the results file to write")
-    sub.add_argument("--force", action="store_true", help="replace a results file that is there")
+    sub.add_argument("--output", metavar="PATH", type=Path, help="the folder (of a phone, the file) to write")
+    sub.add_argument("--force", action="store_true", help="replace an earlier result that is there")
 
     for run in (models, schemes, doctor):
         verb(run)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from converters.program import HalfPrecision, Layer, Operation, Program, TensorType
     from volo_edge.app import App
     from volo_edge.artifact import Artifact, Manifest
+    from volo_edge.benchmark.measure import Benchmark
     from volo_edge.convert import Converted
     from volo_edge.devices.benchmark import Benchmarked
     from volo_edge.doctor import Finding
@@ -389,6 +390,39 @@ def app(console: Console, result: App, artifact: Path) -> None:
         spec = "xcodegen" if manifest.target == "coreml" else "xcodegen --spec executorch.yml"
         console.say(f"next     cd {result.folder} && {spec} && open VoloEdge.xcodeproj  (on a Mac)")
     console.say(f"         volo-edge benchmark {artifact} --device {result.platform} --app {result.folder}")
+
+
+def timed(console: Console, result: Benchmark, output: Path) -> None:
+    """How long each contender takes for an image."""
+    from volo_edge.benchmark.measure import PLOT
+    from volo_edge.benchmark.request import REPORT
+
+    fp32 = next((roof.gops for roof in result.roofs if roof.name == "fp32"), None)
+    rows = [
+        (
+            one.name,
+            one.what,
+            f"{one.milliseconds:.2f}",
+            f"{one.fastest:.2f} to {one.slowest:.2f}",
+            f"{one.ratio:.2f}",
+            f"{one.gops:.0f}",
+            "" if fp32 is None else f"{one.gops / fp32:.0%}",
+            "" if one.relative_error is None else f"{one.relative_error:.0e}",
+        )
+        for one in result.timed
+    ]
+    numbers = ("ms", "spread", "ratio", "GOP/s", "of fp32 roof", "error")
+    console.table(("contender", "what", *numbers), rows, numbers)
+    height, width = result.image_size
+    console.say(
+        f"{result.model} at {height}x{width}, batch 1, {result.threads} thread(s), {result.machine.processor}; medians "
+        f"of {result.rounds} turns of {result.runs} runs, ratios to the first"
+    )
+    for roof in result.roofs:
+        console.say(f"roof     {roof.gops:.0f} GOP/s: large matrix products in {roof.name} through XNNPACK")
+    for name, why in result.refused.items():
+        console.say(f"refused  {name}: {why}")
+    console.say(f"wrote    {output}/{REPORT} and {PLOT}")
 
 
 def benchmarked(console: Console, result: Benchmarked) -> None:

@@ -17,6 +17,7 @@ from volo_edge.errors import GateError, RequestError, did_you_mean
 
 _TOOLS: dict[str, ModuleType] = {"android": adb, "ios": devicectl}
 _OPTIONS = {"android": "threads", "ios": "compute"}  # what each platform's app lets one choose
+RUNS = 100
 _SECONDS = 120, 5  # that the app may take: on the whole, and for each run
 
 

@@ -1,0 +1,112 @@
+"""The speed that is aimed at, measured from scratch: files, conversion and the command line. `make benchmark` runs it.
+
+    python benchmarks/speed.py [volo_d1_224] [--output docs/results/speed.json]
+
+Converts the model (weights filled by name, see `variants.py`) to single precision and to the 8-bit schemes, times the
+files with `volo-edge benchmark` beside every other runtime, lowers the model that was not decomposed with ExecuTorch's
+own recipe, and times the commands that a person waits for. Needs `pip install 'volo-edge[bench]'`. Prints a table of
+ratios, each of one run on one machine, with what they should be at most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from safetensors.torch import save_file
+
+import calibration
+from benchmarks.stock import lowered
+from tests.weights import named_weights
+from volo_edge.model import VOLO
+from volo_edge.variants import VARIANTS
+
+COMMAND = str(Path(sys.executable).with_name("volo-edge"))
+SCHEMES = ("fp32", "int8-dynamic", "int8-hybrid")
+PEERS = ("eager", "compile", "onnxruntime", "onnxruntime-int8", "openvino", "openvino-int8")
+QUICK = (("--help",), ("models",), ("schemes",), ("convert", "--target", "corel"))
+
+
+def convert(scheme: str, name: str, weights: Path, output: Path) -> dict[str, Any]:
+    """What `--json` says of a conversion."""
+    asked = [COMMAND, "convert", "--json", "--target", "executorch", "--quantize", scheme, "--model", name]
+    asked += ["--weights", str(weights), "--calibration", str(calibration.DEMO_CALIBRATION), "--output", str(output)]
+    said: dict[str, Any] = json.loads(subprocess.run(asked, stdout=subprocess.PIPE, check=True).stdout)
+    return said
+
+
+def waited(arguments: tuple[str, ...]) -> float:
+    """Seconds that a command takes, the median of five."""
+    times = []
+    for _ in range(5):
+        start = time.monotonic()
+        subprocess.run([COMMAND, *arguments], capture_output=True, check=False)
+        times.append(time.monotonic() - start)
+    return median(times)
+
+
+def main() -> None:
+    """Measure all of it and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("model", nargs="?", default="volo_d1_224")
+    parser.add_argument("--output", type=Path)
+    args = parser.parse_args()
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        weights = folder / "weights.safetensors"
+        model = named_weights(VOLO(VARIANTS[args.model].architecture))
+        save_file({key: tensor.contiguous() for key, tensor in model.state_dict().items()}, weights)
+        found["stock_lowering_seconds"] = lowered(model.requires_grad_(False), folder / "stock.pte")[0]
+        del model
+        artifacts = [folder / scheme for scheme in SCHEMES]
+        for scheme, output in zip(SCHEMES, artifacts, strict=True):
+            said = convert(scheme, args.model, weights, output)
+            found[f"{scheme}_lowering_seconds"] = said["lowering_seconds"]
+        asked = [COMMAND, "benchmark", *map(str, artifacts), "--weights", str(weights), "--json"]
+        asked += ["--against", ",".join(PEERS), "--output", str(folder / "benchmark")]
+        found |= json.loads(subprocess.run(asked, stdout=subprocess.PIPE, check=True).stdout)["benchmark"]
+    found["commands"] = {" ".join(arguments): waited(arguments) for arguments in QUICK}
+    if args.output:
+        args.output.write_text(json.dumps(found, indent=1) + "\n")
+    print(table(found))
+
+
+def table(found: dict[str, Any]) -> str:
+    """Ratios, and what they should be at most, in Markdown."""
+    ms = {one["name"]: one["milliseconds"] for one in found["timed"]}
+    int8 = min(("int8-dynamic", "int8-hybrid"), key=lambda name: ms[name])
+    rows = [
+        ("fp32 / OpenVINO fp32", ratio(ms, "fp32", "openvino"), 0.75),
+        (f"{int8} / OpenVINO NNCF int8", ratio(ms, int8, "openvino-int8"), 0.60),
+        ("fp32 / ONNX Runtime fp32", ratio(ms, "fp32", "onnxruntime"), 0.65),
+        ("fp32 / eager", ratio(ms, "fp32", "eager"), 0.30),
+        ("lowering / stock lowering", found["fp32_lowering_seconds"] / found["stock_lowering_seconds"], 0.50),
+        ("slowest of the quick commands, s", max(found["commands"].values()), 0.50),
+    ]
+    lines = ["| contender | ms | spread | error |", "|---|---:|---:|---:|"]
+    for one in found["timed"]:
+        spread = f"{one['fastest']:.1f} to {one['slowest']:.1f}"
+        lines.append(f"| {one['name']} | {one['milliseconds']:.1f} | {spread} | {one['relative_error']:.0e} |")
+    lines += [f"| {name} | | refused: {why} | |" for name, why in found["refused"].items()]
+    lines += ["", "| ratio | measured | at most |", "|---|---:|---:|"]
+    lines += [f"| {what} | {'' if value is None else f'{value:.2f}'} | {most:.2f} |" for what, value, most in rows]
+    return "\n".join(lines)
+
+
+def ratio(ms: dict[str, float], ours: str, theirs: str) -> float | None:
+    """Of two times; None where the peer did not run."""
+    return ms[ours] / ms[theirs] if theirs in ms else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""The measurement: every contender in a process of its own, their turns interleaved, their answers checked first.
+
+A machine's speed drifts by more than runtimes differ. Each round gives every contender a turn; a contender's figure is
+the median of its turns' medians, and only ratios of one run are to be believed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import calibration
+from calibration.images import balanced_subset, find_images, stream
+from converters.runner import Array
+from volo_edge import __version__, artifact, checkpoint, files, machine
+from volo_edge.artifact import Artifact
+from volo_edge.benchmark.request import PEERS, REPORT, Request, check
+from volo_edge.benchmark.runners import ROOFLINE
+from volo_edge.console import Steps
+from volo_edge.errors import RequestError
+from volo_edge.machine import Machine
+from volo_edge.validate.metrics import relative_error, top1_agreement
+from volo_edge.validate.reference import float_logits
+
+PLOT = "benchmark.svg"
+IMAGES = 8
+WARM = 3
+ROOFS = ("fp32", "int8")
+_VERSIONS = ("torch", "executorch", "torchao", "onnxruntime", "openvino", "nncf")
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A contender that ran.
+
+    Args:
+        name: of the artifact's folder, or of the peer.
+        what: the file's scheme, or what the peer runs.
+        milliseconds: for one image, the median over the turns of each turn's median.
+        fastest, slowest: of the turns' medians.
+        ratio: to the first artifact's time; above 1 is slower.
+        gops: 10^9 multiplications and additions a second, counted singly.
+        relative_error: of its logits against the float model's, in the 2-norm; None where that is not at hand.
+        top1_agreement: share, 0..1, of the photographs that both put in the same class.
+    """
+
+    name: str
+    what: str
+    milliseconds: float
+    fastest: float
+    slowest: float
+    ratio: float
+    gops: float
+    relative_error: float | None
+    top1_agreement: float | None
+
+
+@dataclass(frozen=True)
+class Roof:
+    """A matrix product of `ROOFLINE` a side through XNNPACK: 10^9 operations a second."""
+
+    name: str
+    gops: float
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What `benchmark.json` holds, field for field.
+
+    Args:
+        model: its name.
+        image_size: (height, width).
+        threads: of every contender.
+        rounds, runs: turns of each, and runs in a turn.
+        timed: artifacts, then peers, as asked for.
+        refused: what could not run, and the runtime's own words.
+        roofs: the machine's large matrix products.
+        machine: this one.
+        versions: of the runtimes.
+    """
+
+    model: str
+    image_size: tuple[int, int]
+    threads: int
+    rounds: int
+    runs: int
+    timed: tuple[Timed, ...]
+    refused: dict[str, str]
+    roofs: tuple[Roof, ...]
+    machine: Machine
+    versions: dict[str, str]
+
+
+class _Worker:
+    """A contender's process."""
+
+    def __init__(self, asked: dict[str, Any], threads: int) -> None:
+        variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "volo_edge.benchmark.worker", json.dumps(asked)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            env=os.environ | variables,
+        )
+
+    def hear(self) -> dict[str, Any]:
+        """Its next answer."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        answer: dict[str, Any] = json.loads(line) if line else {"error": f"ended with {self._process.wait()}"}
+        return answer
+
+    def turn(self, runs: int) -> float:
+        """Median milliseconds of `runs`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{WARM} {runs}\n")
+        self._process.stdin.flush()
+        answer = self.hear()
+        if "error" in answer:
+            raise RequestError(f"a runtime died while it was timed: {answer['error']}")
+        return float(median(answer["milliseconds"]))
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def _working(asked: dict[str, Any], threads: int) -> Iterator[_Worker]:
+    worker = _Worker(asked, threads)
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+def benchmark(request: Request, steps: Steps) -> Benchmark:
+    """Time every artifact and peer, and write the result and its plot.
+
+    Raises:
+        RequestError: an artifact or the folder to write is bad, or an artifact cannot run here.
+    """
+    check(request)
+    artifacts = [artifact.read(folder) for folder in request.artifacts]
+    first = artifacts[0].manifest
+    if any(one.manifest.model != first.model for one in artifacts):
+        raise RequestError("the artifacts are of different models: compare those of one")
+    threads = request.threads or machine.this().cores
+    images = _images(artifacts[0])
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(place := Path(folder) / "images.npy", images)
+        common = {"threads": threads, "images": str(place), "weights": request.weights}
+        asked = {one.folder.resolve().name: {"kind": "artifact", "folder": str(one.folder)} for one in artifacts}
+        for name in request.against:
+            asked[name] = {"kind": "peer", "name": name, "folder": str(artifacts[0].folder)}
+        times, logits, refused = _race({name: one | common for name, one in asked.items()}, request, threads, steps)
+        roofs = _roofs(threads, request, steps)
+    if missing := [one.folder for one in artifacts if one.folder.resolve().name in refused]:
+        raise RequestError(f"{missing[0]} cannot run here: {refused[missing[0].resolve().name]}")
+    reference = _reference(request, artifacts[0], images)
+    what = {one.folder.resolve().name: one.manifest.quantization.scheme for one in artifacts}
+    what |= {name: PEERS[name].summary for name in request.against}
+    base = median(next(iter(times.values())))
+    result = Benchmark(
+        model=first.model.name,
+        image_size=first.model.image_size,
+        threads=threads,
+        rounds=request.rounds,
+        runs=request.runs,
+        timed=tuple(
+            Timed(
+                name=name,
+                what=what[name],
+                milliseconds=median(turns),
+                fastest=min(turns),
+                slowest=max(turns),
+                ratio=median(turns) / base,
+                gops=2e-6 * first.graph.macs / median(turns),
+                relative_error=None if reference is None else relative_error(logits[name], reference),
+                top1_agreement=None if reference is None else top1_agreement(logits[name], reference),
+            )
+            for name, turns in times.items()
+        ),
+        refused=refused,
+        roofs=roofs,
+        machine=machine.this(),
+        versions=_versions(),
+    )
+    with steps.step("writing"):
+        _write(result, request)
+    return result
+
+
+def _images(one: Artifact) -> Array:
+    """Photographs (`IMAGES`, 3, H, W), 0..255, prepared for the artifact."""
+    some = balanced_subset(find_images(calibration.DEMO_CALIBRATION), IMAGES, seed=0)
+    (batch,) = stream(some, one.manifest.preprocessing, IMAGES)
+    return batch.inputs
+
+
+def _race(
+    asked: dict[str, dict[str, Any]], request: Request, threads: int, steps: Steps
+) -> tuple[dict[str, list[float]], dict[str, Array], dict[str, str]]:
+    """Milliseconds of each turn and logits, by contender; and why some could not run."""
+    times: dict[str, list[float]] = {}
+    logits, refused = {}, {}
+    with ExitStack() as running:
+        workers = {}
+        with steps.step("making ready", len(asked)) as advance:
+            for name, one in asked.items():  # one after the other: together they would want all memory at once
+                worker = running.enter_context(_working(one, threads))
+                answer = worker.hear()
+                if "error" in answer:
+                    refused[name] = answer["error"]
+                else:
+                    workers[name], logits[name] = worker, np.array(answer["logits"], np.float32)
+                    times[name] = []
+                advance()
+        with steps.step("timing", request.rounds * len(workers)) as advance:
+            for _ in range(request.rounds):
+                for name, worker in workers.items():
+                    times[name].append(worker.turn(request.runs))
+                    advance()
+    return times, logits, refused
+
+
+def _roofs(threads: int, request: Request, steps: Steps) -> tuple[Roof, ...]:
+    """The machine's large matrix products."""
+    found = []
+    with steps.step("timing matrix products", len(ROOFS)) as advance:
+        for name in ROOFS:
+            with _working({"kind": "products", "name": name, "threads": threads}, threads) as worker:
+                if "error" not in worker.hear():
+                    milliseconds = min(worker.turn(request.runs) for _ in range(request.rounds))
+                    found.append(Roof(name, 2e-6 * ROOFLINE**3 / milliseconds))
+            advance()
+    return tuple(found)
+
+
+def _reference(request: Request, one: Artifact, images: Array) -> Array | None:
+    """The float model's logits; None where it is not at hand."""
+    model = one.manifest.model
+    if request.weights is None and model.weights_sha256 != files.sha256(calibration.DEMO_WEIGHTS):
+        if request.against:
+            raise RequestError(f"peers need the float model of {one.folder}: pass its weights with --weights FILE")
+        return None
+    loaded = checkpoint.load(request.weights, model.name, model.image_size)
+    if loaded.weights_sha256 != model.weights_sha256:
+        raise RequestError(f"{request.weights} is not what {one.folder} was made from: pass that file")
+    return float_logits(loaded.model, images, one.manifest.preprocessing)
+
+
+def _versions() -> dict[str, str]:
+    found = {"volo_edge": __version__}
+    for name in _VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _write(result: Benchmark, request: Request) -> None:
+    from volo_edge.benchmark.plot import draw
+
+    with files.new_folder(request.output, REPORT, request.force) as folder:
+        files.write_text(folder.working / REPORT, json.dumps(asdict(result), indent=2, ensure_ascii=False) + "\n")
+        draw(result, folder.working / PLOT)

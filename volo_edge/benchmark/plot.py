@@ -1,0 +1,44 @@
+"""The comparison as a picture: a bar a contender, the longer the slower, with the spread of its turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from volo_edge.benchmark.measure import Benchmark
+
+_OURS, _PEERS = "#117733", "#777777"
+
+
+def draw(result: Benchmark, path: Path) -> None:
+    """Write the picture, in the format that the name of `path` ends in."""
+    from volo_edge.benchmark.request import PEERS
+
+    timed = sorted(result.timed, key=lambda one: one.milliseconds)
+    figure = Figure(figsize=(8, 1.2 + 0.3 * len(timed)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    rows = range(len(timed))
+    times = [one.milliseconds for one in timed]
+    spread = [
+        [one.milliseconds - one.fastest for one in timed],
+        [one.slowest - one.milliseconds for one in timed],
+    ]
+    colours = [_PEERS if one.name in PEERS else _OURS for one in timed]
+    axes.barh(rows, times, xerr=spread, color=colours, error_kw={"linewidth": 1})
+    axes.set_yticks(rows, [one.name for one in timed], fontsize=8)
+    axes.invert_yaxis()
+    for row, one in zip(rows, timed, strict=True):
+        axes.annotate(f"  {one.milliseconds:.1f}", (one.slowest, row), va="center", fontsize=8)
+    axes.set_xlabel("milliseconds an image: the shorter the better", fontsize=8)
+    height, width = result.image_size
+    axes.set_title(
+        f"{result.model} at {height}x{width}, batch 1, {result.threads} thread(s)\n{result.machine.processor}",
+        fontsize=9,
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

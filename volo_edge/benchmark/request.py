@@ -1,0 +1,84 @@
+"""What `volo-edge benchmark` is asked for on this machine, and all that can be refused before torch is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from volo_edge import files
+from volo_edge.errors import RequestError, did_you_mean
+
+REPORT = "benchmark.json"  # by which an earlier result is known
+EXTRA = "pip install 'volo-edge[bench]'"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another runtime that executes VOLO.
+
+    Args:
+        name: what `--against` takes.
+        summary: what it runs.
+        packages: modules it needs.
+    """
+
+    name: str
+    summary: str
+    packages: tuple[str, ...] = ()
+
+
+PEERS: dict[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        Peer("eager", "PyTorch, operator by operator, with its own unfold and fold"),
+        Peer("compile", "torch.compile, inductor"),
+        Peer("onnxruntime", "ONNX Runtime, single precision", ("onnxruntime", "onnxscript")),
+        Peer("onnxruntime-int8", "ONNX Runtime, its dynamic quantization", ("onnxruntime", "onnxscript")),
+        Peer("openvino", "OpenVINO, single precision", ("openvino",)),
+        Peer("openvino-int8", "OpenVINO, NNCF's post-training quantization for transformers", ("openvino", "nncf")),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A comparison; None stands for a default.
+
+    Args:
+        artifacts: folders that `convert` wrote; the first is what the others' times are divided by.
+        against: names of `PEERS`.
+        weights: checkpoint of the float model; None for the demo's. For peers only.
+        threads: of every runtime; None for the machine's cores.
+        rounds: how often each has its turn.
+        runs: how often the model runs in a turn.
+        output: the folder to write.
+        force: whether to replace an earlier result.
+    """
+
+    artifacts: tuple[Path, ...]
+    against: tuple[str, ...] = ()
+    weights: str | None = None
+    threads: int | None = None
+    rounds: int = 5
+    runs: int = 15
+    output: Path = Path("benchmark")
+    force: bool = False
+
+
+def check(request: Request) -> None:
+    """RequestError for what is wrong with the request and can be seen from it alone."""
+    for name in request.against:
+        if name not in PEERS:
+            raise RequestError(f"nothing to compare with is called '{name}': {did_you_mean(name, list(PEERS))}")
+        if missing := [package for package in PEERS[name].packages if find_spec(package) is None]:
+            raise RequestError(f"--against {name} needs {missing[0]}, which is not installed: {EXTRA}")
+    names = [path.resolve().name for path in request.artifacts]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RequestError(f"two artifacts are called '{twice[0]}', by which the table tells them apart: rename one")
+    for option, value in (("threads", request.threads), ("rounds", request.rounds), ("runs", request.runs)):
+        if value is not None and value < 1:
+            raise RequestError(f"--{option} {value}: take at least 1")
+    if request.weights is not None and not request.weights.startswith("hf-hub:") and not Path(request.weights).exists():
+        raise RequestError(f"no weights at {request.weights}: give the checkpoint that the artifacts were made from")
+    files.check_replaceable(request.output, REPORT, request.force)

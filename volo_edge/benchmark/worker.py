@@ -1,0 +1,67 @@
+"""A contender in a process of its own: makes itself ready, answers the photographs, then runs when it is told to.
+
+Started with a JSON object on its command line. On standard output, a line of JSON each: first `{"logits": [...]}`, or
+`{"error": "..."}`; then for every line "N M" on standard input, M milliseconds of runs after N that warm it up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def serve(asked: dict[str, Any]) -> None:
+    """Answer until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries print
+
+    def answer(**values: Any) -> None:
+        print(json.dumps(values), file=answers, flush=True)
+
+    with tempfile.TemporaryDirectory() as work:
+        try:
+            run, images = _ready(asked, Path(work))
+            logits = np.concatenate([run(image[None]) for image in images])
+        except Exception as error:  # whatever a runtime refuses VOLO with is its result
+            detail = next(line for line in [*str(error).strip().splitlines(), type(error).__name__] if line)
+            answer(error=f"{type(error).__name__}: {detail}")
+            return
+        answer(logits=logits.tolist() if logits.size < 1e6 else [])
+        image = images[:1]
+        for line in sys.stdin:
+            warm, runs = map(int, line.split())
+            for _ in range(warm):
+                run(image)
+            times = []
+            for _ in range(runs):
+                start = time.perf_counter()
+                run(image)
+                times.append(1000 * (time.perf_counter() - start))
+            answer(milliseconds=times)
+
+
+def _ready(asked: dict[str, Any], work: Path) -> tuple[Any, Any]:
+    import torch
+
+    from volo_edge.benchmark import runners
+
+    torch.set_num_threads(asked["threads"])
+    if asked["kind"] == "products":
+        side = runners.ROOFLINE
+        return runners.products(asked["name"], asked["threads"], work), np.ones((1, 1, side, side), np.float32)
+    images = np.load(asked["images"])
+    folder = Path(asked["folder"])
+    if asked["kind"] == "artifact":
+        return runners.of_artifact(folder, asked["threads"]), images
+    return runners.of_peer(asked["name"], folder, asked["weights"], asked["threads"], images, work), images
+
+
+if __name__ == "__main__":
+    serve(json.loads(sys.argv[1]))
