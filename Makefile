@@ -7,7 +7,7 @@ BIN := .venv/bin
 PHOTOS := calibration/volo_cifar10/validation
 DEMO := demo
 
-.PHONY: demo test quick lint tools schema clean
+.PHONY: demo test quick lint tools schema benchmark clean
 
 demo: .venv/installed  ## Convert the demo model for both targets, classify photographs with the file, judge both files
 	$(BIN)/volo-edge convert --target executorch --output $(DEMO)/executorch --force
@@ -34,6 +34,10 @@ schema: .venv/installed  ## Write the published JSON Schemas anew
 	$(BIN)/python -m volo_edge.artifact > docs/manifest.schema.json
 	$(BIN)/python -m volo_edge.device_results > docs/device-results.schema.json
 	$(BIN)/python -m volo_edge.report.contents > docs/report.schema.json
+
+benchmark: .venv/installed  ## VOLO-D1's files beside every other runtime that executes VOLO: a quarter of an hour
+	$(BIN)/python -m pip install --quiet '.[bench]'
+	$(BIN)/python benchmarks/speed.py
 
 .venv/installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "volo-edge needs Python 3.10 to 3.13; pass PYTHON=/path/to/python" >&2; exit 2; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import jsonschema
@@ -13,7 +14,9 @@ from torch import Tensor
 
 import calibration
 from calibration.images import find_images, stream
+from converters.executorch import lower as lowering
 from converters.executorch import run
+from converters.executorch.lean import lean
 from converters.executorch.lower import lower
 from converters.executorch.program import read_program
 from converters.targets import choose
@@ -22,9 +25,12 @@ from tests.conftest import Converted
 from tests.small import SMALL, edge_model, exported, one_block_a_stage, pixels, reference_logits
 from tests.test_artifact import SCHEMA
 from volo_edge import artifact, checkpoint
+from volo_edge.console import Steps
 from volo_edge.convert import _graph
 from volo_edge.decompose import TOKENS_LAST, EdgeVOLO
 from volo_edge.preprocess import open_rgb, prepare, to_input
+from volo_edge.quantize.export import quantize
+from volo_edge.quantize.layers import precisions
 from volo_edge.validate.metrics import relative_error
 from volo_edge.validate.reference import float_logits
 from volo_edge.variants import VARIANTS
@@ -160,3 +166,15 @@ def test_an_operator_left_outside_is_named_with_its_reason(tmp_path: Path) -> No
     images = pixels(SMALL)
     expected = reference_logits(SMALL, images).cumsum(1)
     assert relative_error(run.load(tmp_path / "model.pte").run(images), expected) < 1e-5
+
+
+def test_a_lean_lowering_writes_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = choose("executorch", None, "int8-dynamic", None)
+    saved = []
+    for name, context in (("lean", lean), ("plain", nullcontext)):
+        monkeypatch.setattr(lowering, "lean", context)
+        edge = edge_model(SMALL, TOKENS_LAST)
+        program = quantize(edge, precisions(edge, choice.scheme), "xnnpack", list, 0, Steps(None))
+        lower(program, choice, tmp_path / name)
+        saved.append((tmp_path / name).read_bytes())
+    assert saved[0] == saved[1]

@@ -108,11 +108,12 @@ class _Worker:
 
     def __init__(self, asked: dict[str, Any], threads: int) -> None:
         variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed in stop
         self._process = subprocess.Popen(
             [sys.executable, "-m", "volo_edge.benchmark.worker", json.dumps(asked)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._said,
             encoding="utf-8",
             env=os.environ | variables,
         )
@@ -120,9 +121,13 @@ class _Worker:
     def hear(self) -> dict[str, Any]:
         """Its next answer."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        answer: dict[str, Any] = json.loads(line) if line else {"error": f"ended with {self._process.wait()}"}
-        return answer
+        if line := self._process.stdout.readline():
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+        status = self._process.wait()
+        self._said.seek(0)
+        lines = self._said.read().strip().splitlines()
+        return {"error": f"its process ended with {status}" + (f": {lines[-1]}" if lines else "")}
 
     def turn(self, runs: int) -> float:
         """Median milliseconds of `runs`."""
@@ -138,6 +143,7 @@ class _Worker:
         """End the process."""
         self._process.kill()
         self._process.communicate()
+        self._said.close()
 
 
 @contextmanager

@@ -69,7 +69,9 @@ def _compiled(model: VOLO, images: Array, threads: int, work: Path) -> Run:
 def _onnx(model: VOLO, images: Array, work: Path) -> Path:
     path = work / "model.onnx"
     logging.disable(logging.WARNING)
-    torch.onnx.export(model, (torch.from_numpy(images[:1]),), path, input_names=["image"], dynamo=True, verbose=False)
+    torch.onnx.export(
+        model, (torch.from_numpy(images[:1]),), path, input_names=["image"], dynamo=True, external_data=False
+    )
     return path
 
 
@@ -79,12 +81,9 @@ def _onnxruntime(model: VOLO, images: Array, threads: int, work: Path) -> Run:
 
 def _onnxruntime_int8(model: VOLO, images: Array, threads: int, work: Path) -> Run:
     from onnxruntime.quantization import quantize_dynamic
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    path = _onnx(model, images, work)
-    quant_pre_process(path, work / "prepared.onnx", skip_symbolic_shape=True)
     # convolutions in its dynamic integers have no kernel on the CPU
-    quantize_dynamic(work / "prepared.onnx", work / "int8.onnx", op_types_to_quantize=["MatMul", "Gemm"])
+    quantize_dynamic(_onnx(model, images, work), work / "int8.onnx", op_types_to_quantize=["MatMul", "Gemm"])
     return _onnx_session(work / "int8.onnx", threads)
 
 
