@@ -27,7 +27,7 @@ from converters.runner import Array
 from volo_edge import __version__, artifact, checkpoint, files, machine
 from volo_edge.artifact import Artifact
 from volo_edge.benchmark.request import PEERS, REPORT, Request, check
-from volo_edge.benchmark.runners import ROOFLINE
+from volo_edge.benchmark.runners import PRODUCTS, ROOFLINE
 from volo_edge.console import Steps
 from volo_edge.errors import RequestError
 from volo_edge.machine import Machine
@@ -69,7 +69,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Roof:
-    """A matrix product of `ROOFLINE` a side through XNNPACK: 10^9 operations a second."""
+    """Matrix products of `ROOFLINE` a side through XNNPACK: 10^9 operations a second."""
 
     name: str
     gops: float
@@ -253,7 +253,7 @@ def _roofs(threads: int, request: Request, steps: Steps) -> tuple[Roof, ...]:
             with _working({"kind": "products", "name": name, "threads": threads}, threads) as worker:
                 if "error" not in worker.hear():
                     milliseconds = min(worker.turn(request.runs) for _ in range(request.rounds))
-                    found.append(Roof(name, 2e-6 * ROOFLINE**3 / milliseconds))
+                    found.append(Roof(name, 2e-6 * PRODUCTS * ROOFLINE**3 / milliseconds))
             advance()
     return tuple(found)
 
