@@ -75,6 +75,11 @@ class Choice:
     scheme: Scheme
     minimum_ios: int | None
 
+    def name(self, model: str) -> str:
+        """What an artifact of that model is called: model, target, backend if it is not the usual one, scheme."""
+        parts = dict.fromkeys((model, self.target.name, self.backend, self.scheme.name))
+        return "-".join(parts).replace("-xnnpack", "")
+
 
 def choose(target: str, backend: str | None, scheme: str | None, minimum_ios: int | None) -> Choice:
     """The combination asked for, None standing for the default; RequestError where no target takes it."""

@@ -34,13 +34,7 @@ SMALL = Architecture(
 ODD = dataclasses.replace(SMALL, image_size=(72, 88))  # 9 x 11 tokens: a short last row and column of windows
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Models this small only wait for each other's threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def preprocessing_of(architecture: Architecture) -> Preprocessing:

@@ -86,8 +86,7 @@ def convert(request: Request, steps: Steps) -> Converted:
     model, size = loaded.model, loaded.model.architecture.image_size
     labels = labels_for(loaded.variant, model.architecture.num_classes, request.labels)
     preprocessing = Preprocessing.from_crop(size, loaded.variant.crop_pct)
-    name = "-".join(dict.fromkeys((loaded.variant.name, target.name, choice.backend, scheme.name)))
-    output = request.output or Path(name.replace("-xnnpack", ""))
+    output = request.output or Path(choice.name(loaded.variant.name))
 
     with files.new_folder(output, files.MANIFEST, request.force) as folder:
         proof, fit = divided(photographs, request.calibration_size if scheme.calibrates else 0)

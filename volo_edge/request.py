@@ -75,8 +75,13 @@ def check_model(model: str | None, weights: str | None, image_size: tuple[int, i
         variant = variants.find(model or variants.DEMO)
     if variant is not None and image_size is not None:
         replace(variant.architecture, image_size=image_size)  # which refuses what the grid cannot hold
+    check_weights(weights, "a .pth.tar, .pth or .safetensors file, or hf-hub:NAME")
+
+
+def check_weights(weights: str | None, wanted: str) -> None:
+    """RequestError where `weights` is a file that is not there; `wanted` says what to give."""
     if weights is not None and not weights.startswith("hf-hub:") and not Path(weights).exists():
-        raise RequestError(f"no weights at {weights}: give a .pth.tar, .pth or .safetensors file, or hf-hub:NAME")
+        raise RequestError(f"no weights at {weights}: give {wanted}")
 
 
 def check_calibration(scheme: Scheme, weights: str | None, photographs: Path | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from volo_edge import files
 from volo_edge.errors import RequestError, did_you_mean
+from volo_edge.request import check_weights
 
 REPORT = "benchmark.json"  # by which an earlier result is known
 EXTRA = "pip install 'volo-edge[bench]'"
@@ -79,6 +80,5 @@ def check(request: Request) -> None:
     for option, value in (("threads", request.threads), ("rounds", request.rounds), ("runs", request.runs)):
         if value is not None and value < 1:
             raise RequestError(f"--{option} {value}: take at least 1")
-    if request.weights is not None and not request.weights.startswith("hf-hub:") and not Path(request.weights).exists():
-        raise RequestError(f"no weights at {request.weights}: give the checkpoint that the artifacts were made from")
+    check_weights(request.weights, "the checkpoint that the artifacts were made from")
     files.check_replaceable(request.output, REPORT, request.force)

@@ -10,7 +10,7 @@ from volo_edge import files
 from volo_edge.errors import RequestError
 from volo_edge.reference.request import check_data, check_device
 from volo_edge.report.contents import JSON
-from volo_edge.request import check_runtime
+from volo_edge.request import check_runtime, check_weights
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ def check(wanted: Request) -> None:
     ):
         if path is not None and not path.exists():
             raise RequestError(f"there is no {what} at {path}")
-    if wanted.weights is not None and not wanted.weights.startswith("hf-hub:") and not Path(wanted.weights).exists():
-        raise RequestError(f"no weights at {wanted.weights}: give the checkpoint that the artifacts were made from")
+    check_weights(wanted.weights, "the checkpoint that the artifacts were made from")
     if wanted.max_drop is not None and not (math.isfinite(wanted.max_drop) and wanted.max_drop >= 0):
         raise RequestError(f"--max-drop {wanted.max_drop}: give points of top-1 accuracy, 0.5 for half of one percent")
     files.check_replaceable(wanted.output, JSON, wanted.force)

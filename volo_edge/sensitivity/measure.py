@@ -179,8 +179,7 @@ def prepare(wanted: Request, steps: Steps) -> Work:
         "calibration": list_hash(fit) if choice.scheme.calibrates else None,
         "versions": {"volo_edge": __version__, **{name: version(name) for name in ("torch", "torchao")}},
     }
-    name = "-".join(dict.fromkeys((loaded.variant.name, choice.target.name, choice.backend, choice.scheme.name)))
-    output = wanted.output or Path(f"{name.replace('-xnnpack', '')}-sensitivity")
+    output = wanted.output or Path(f"{choice.name(loaded.variant.name)}-sensitivity")
     files.check_replaceable(output, REPORT, wanted.force)
     state = output.parent / f".{output.name}.measured.json"
     known = _read_state(state, key)
