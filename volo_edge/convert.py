@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.export import ExportedProgram
 
 import calibration
 from calibration.doubts import doubts
@@ -23,7 +25,7 @@ from converters.card import Card
 from converters.program import Program
 from converters.runner import Array, RuntimeMissing
 from converters.targets import Choice
-from volo_edge import __version__, artifact, checkpoint, files
+from volo_edge import __version__, artifact, checkpoint, files, machine
 from volo_edge.artifact import Graph, Manifest, ModelInfo, UndelegatedOp
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
@@ -31,6 +33,7 @@ from volo_edge.decompose import LAYOUTS, decompose
 from volo_edge.decompose.edge import multiply_adds
 from volo_edge.errors import GateError, RequestError
 from volo_edge.labels import labels_for
+from volo_edge.model import VOLO
 from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb, prepare, to_input
 from volo_edge.quantize import Scheme
 from volo_edge.quantize.export import quantize
@@ -83,8 +86,8 @@ def convert(request: Request, steps: Steps) -> Converted:
     photographs = find_images(request.photographs or calibration.DEMO_CALIBRATION)
     with steps.step("reading weights"):
         loaded = checkpoint.load(request.weights, request.model, request.image_size)
-    model, size = loaded.model, loaded.model.architecture.image_size
-    labels = labels_for(loaded.variant, model.architecture.num_classes, request.labels)
+    size, num_classes = loaded.model.architecture.image_size, loaded.model.architecture.num_classes
+    labels = labels_for(loaded.variant, num_classes, request.labels)
     preprocessing = Preprocessing.from_crop(size, loaded.variant.crop_pct)
     output = request.output or Path(choice.name(loaded.variant.name))
 
@@ -94,39 +97,44 @@ def convert(request: Request, steps: Steps) -> Converted:
         calibrated = None
         if scheme.calibrates:
             with steps.step("looking at the calibration photographs"):
-                said = doubts(fit, preprocessing, model.architecture.num_classes)
+                said = doubts(fit, preprocessing, num_classes)
             calibrated = artifact.Calibration(len(fit), CALIBRATION_SEED, list_hash(fit), said)
         shots, images = _photographs(proof, preprocessing, skipped)
         together = max(1, _PIXELS_TOGETHER // (size[0] * size[1]))
         with steps.step("float reference", len(images)) as advance:
-            reference = _in_turn(lambda some: float_logits(model, some, preprocessing), images, together, advance)
-        info = _model_info(loaded)
-        with steps.step("decomposing"):
-            also = ROBUST if scheme.quantizes else ()
-            edge = decompose(model, preprocessing, LAYOUTS[choice.backend], also, consume=True)
-            macs = multiply_adds(edge)
+            run = partial(float_logits, loaded.model, preprocessing=preprocessing)
+            reference = _in_turn(run, images, together, advance)
+        info, card = _model_info(loaded), _card(request, loaded, labels, preprocessing, choice)
 
         def batches() -> Iterator[torch.Tensor]:
             for batch in stream(fit, preprocessing, together, on_skip=lambda name, why: skipped.setdefault(name)):
                 yield torch.from_numpy(batch.inputs)
 
-        program = quantize(edge, precisions(edge, scheme), choice.backend, batches, len(fit), steps)
+        program, macs = _program(loaded.model, preprocessing, choice, batches, len(fit), steps)
+        del loaded, run  # the weights are the program's now
         path = folder.working / target.file
-        card = _card(request, loaded, labels, preprocessing, choice)
 
-        def saved(**options: Any) -> tuple[dict[str, str], float, Parity, Array]:
-            """Why something stayed outside, the seconds it took, and the saved file's parity and logits."""
+        def lowered(program: ExportedProgram, **options: Any) -> tuple[dict[str, str], float]:
+            """Why something stayed outside, and the seconds it took."""
             start = time.monotonic()
+            machine.give_memory_back()
             with steps.step(f"lowering for {choice.backend}"):
                 reasons = lower.lower(program, choice, path, card, **options)
-            seconds = time.monotonic() - start
-            with steps.step("running the saved file", len(images)) as advance:
-                parity, logits = _prove(target.module("run"), path, request, images, reference, scheme, advance)
-            return reasons, seconds, parity, logits
+            return reasons, time.monotonic() - start
 
-        reasons, lowering_seconds, parity, logits = saved()
+        def proved() -> tuple[Parity, Array]:
+            """The saved file's parity and logits."""
+            machine.give_memory_back()
+            with steps.step("running the saved file", len(images)) as advance:
+                return _prove(target.module("run"), path, request, images, reference, scheme, advance)
+
+        may_keep_single = target.name == "coreml" and scheme.compute == "float16"
+        reasons, lowering_seconds = lowered(program)
+        if not may_keep_single:
+            del program  # its weights would lie beside the file's and the runtime's
+        parity, logits = proved()
         half = None
-        if target.name == "coreml" and scheme.compute == "float16" and parity.passed is not None:
+        if may_keep_single and parity.passed is not None:
             from converters.coreml.ranges import ranges
 
             some = images[_few(images, RANGE_IMAGES)]
@@ -134,7 +142,8 @@ def convert(request: Request, steps: Steps) -> Converted:
                 half, single = ranges(path, some, advance)
             if parity.passed is False and single:
                 shutil.rmtree(path)
-                reasons, lowering_seconds, parity, logits = saved(single=single)
+                reasons, lowering_seconds = lowered(program, single=single)
+                parity, logits = proved()
                 half = replace(half, kept_single=single)
         contents = target.module("program").read_program(path)
 
@@ -165,6 +174,23 @@ def convert(request: Request, steps: Steps) -> Converted:
             f"{scheme.name} may have {scheme.tolerance:.0e}; kept as {folder.path}, not to be shipped"
         )
     return Converted(output, manifest, tuple(skipped), lowering_seconds, time.monotonic() - start)
+
+
+def _program(
+    model: VOLO,
+    preprocessing: Preprocessing,
+    choice: Choice,
+    batches: Callable[[], Iterator[torch.Tensor]],
+    photographs: int,
+    steps: Steps,
+) -> tuple[ExportedProgram, int]:
+    """The program to lower, made of the model's own weights, and its multiplications; see `quantize`."""
+    scheme = choice.scheme
+    with steps.step("decomposing"):
+        also = ROBUST if scheme.quantizes else ()
+        edge = decompose(model, preprocessing, LAYOUTS[choice.backend], also, consume=True)
+        macs = multiply_adds(edge)
+    return quantize(edge, precisions(edge, scheme), choice.backend, batches, photographs, steps), macs
 
 
 def divided(photographs: ImageList, calibration_size: int) -> tuple[ImageList, ImageList]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,18 @@ def this() -> Machine:
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     system = f"macOS {platform.mac_ver()[0]}" if platform.system() == "Darwin" else platform.system()
     return Machine(f"{system}, {platform.machine()}", processor(), cores)
+
+
+def give_memory_back() -> None:
+    """Free what only cycles refer to, and have the C library return to the system what it keeps for later.
+
+    Graphs of programs are cycles and hold all weights; and the GNU C library keeps most of what tensors left, where it
+    is of little use to larger ones (malloc_trim(3)). Other C libraries are left as they are.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def processor() -> str:

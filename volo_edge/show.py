@@ -403,7 +403,7 @@ def timed(console: Console, result: Benchmark, output: Path) -> None:
             one.name,
             one.what,
             f"{one.milliseconds:.2f}",
-            f"{one.fastest:.2f} to {one.slowest:.2f}",
+            f"{min(one.turns):.2f} to {max(one.turns):.2f}",
             f"{one.ratio:.2f}",
             f"{one.gops:.0f}",
             "" if fp32 is None else f"{one.gops / fp32:.0%}",
@@ -416,7 +416,7 @@ def timed(console: Console, result: Benchmark, output: Path) -> None:
     height, width = result.image_size
     console.say(
         f"{result.model} at {height}x{width}, batch 1, {result.threads} thread(s), {result.machine.processor}; medians "
-        f"of {result.rounds} turns of {result.runs} runs, ratios to the first"
+        f"of {result.rounds} turns of {result.runs} runs, ratios to the first's turns of the same rounds"
     )
     for roof in result.roofs:
         console.say(f"roof     {roof.gops:.0f} GOP/s: large matrix products in {roof.name} through XNNPACK")

@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from converters.card import Card
 from converters.executorch.lean import lean
 from converters.executorch.reasons import coreml_reasons, xnnpack_reasons
+from converters.executorch.simplify import without_detours, without_repetitions
 from converters.targets import Choice
 
 
@@ -23,12 +24,13 @@ def lower(program: ExportedProgram, choice: Choice, path: Path, card: Card | Non
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
     partitioner, collecting = _BACKENDS[choice.backend]
-    with collecting() as reasons, lean():
+    with collecting() as reasons, lean(), without_detours():
         # whether it is valid, the file's run in its runtime shows
         unchecked = EdgeCompileConfig(_check_ir_validity=False)
+        program = without_repetitions(program)
         lowered = to_edge_transform_and_lower(program, partitioner=[partitioner(choice)], compile_config=unchecked)
-    with path.open("wb") as file:
-        lowered.to_executorch().write_to_file(file)
+        with path.open("wb") as file:
+            lowered.to_executorch().write_to_file(file)
     return dict(reasons)
 
 

@@ -12,6 +12,7 @@ Core ML delegate's payload is a package, which is read as one.
 from __future__ import annotations
 
 import json
+import mmap
 import re
 import struct
 import subprocess
@@ -69,7 +70,7 @@ class Forward:
         plan: the ExecutionPlan among them.
     """
 
-    data: bytes
+    data: bytes | mmap.mmap
     base: int
     tables: Table
     plan: Table
@@ -149,12 +150,15 @@ def read_weights(path: str | Path) -> tuple[StoredLayer, ...]:
 def read_forward(path: str | Path) -> Forward:
     """The tables of the .pte file at `path`; RequestError as `read_program`."""
     try:
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as file:  # mapped, not read: weights are most of it, and few ask for them
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise RequestError(f"{path} is empty") from None
     if data[4:6] != b"ET":  # the file identifier is "ET12" today; flatc holds it against the schema's
-        raise RequestError(f"{path} is {'not an ExecuTorch program (.pte)' if data else 'empty'}")
-    header = struct.unpack_from("<4sIQQQ", data.ljust(40, b"\0"), 8)
+        raise RequestError(f"{path} is not an ExecuTorch program (.pte)")
+    header = struct.unpack_from("<4sIQQQ", data[:40].ljust(40, b"\0"), 8)
     program_end, base, segment_bytes = header[2:] if header[0] == b"eh00" else (len(data), 0, 0)
     expected = max(40, program_end, base + segment_bytes)
     if len(data) < expected:

@@ -1,7 +1,8 @@
 """The measurement: every contender in a process of its own, their turns interleaved, their answers checked first.
 
-A machine's speed drifts by more than runtimes differ. Each round gives every contender a turn; a contender's figure is
-the median of its turns' medians, and only ratios of one run are to be believed.
+A machine's speed drifts by more than runtimes differ, for minutes at a time. So each round gives every contender a
+short turn, and two contenders are compared turn by turn: a ratio is the median over the rounds of the ratio of their
+turns of that round. Times alone, of which a contender's is the median of its turns' medians, say less.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -48,9 +49,9 @@ class Timed:
     Args:
         name: of the artifact's folder, or of the peer.
         what: the file's scheme, or what the peer runs.
-        milliseconds: for one image, the median over the turns of each turn's median.
-        fastest, slowest: of the turns' medians.
-        ratio: to the first artifact's time; above 1 is slower.
+        milliseconds: for one image, the median of the turns.
+        turns: milliseconds for one image, the median of each turn, in the order of the rounds.
+        ratio: to the first artifact, the median over the rounds; above 1 is slower.
         gops: 10^9 multiplications and additions a second, counted singly.
         relative_error: of its logits against the float model's, in the 2-norm; None where that is not at hand.
         top1_agreement: share, 0..1, of the photographs that both put in the same class.
@@ -59,8 +60,7 @@ class Timed:
     name: str
     what: str
     milliseconds: float
-    fastest: float
-    slowest: float
+    turns: tuple[float, ...]
     ratio: float
     gops: float
     relative_error: float | None
@@ -181,7 +181,7 @@ def benchmark(request: Request, steps: Steps) -> Benchmark:
     reference = _reference(request, artifacts[0], images)
     what = {one.folder.resolve().name: one.manifest.quantization.scheme for one in artifacts}
     what |= {name: PEERS[name].summary for name in request.against}
-    base = median(next(iter(times.values())))
+    base = next(iter(times.values()))
     result = Benchmark(
         model=first.model.name,
         image_size=first.model.image_size,
@@ -193,9 +193,8 @@ def benchmark(request: Request, steps: Steps) -> Benchmark:
                 name=name,
                 what=what[name],
                 milliseconds=median(turns),
-                fastest=min(turns),
-                slowest=max(turns),
-                ratio=median(turns) / base,
+                turns=tuple(turns),
+                ratio=paired(turns, base),
                 gops=2e-6 * first.graph.macs / median(turns),
                 relative_error=None if reference is None else relative_error(logits[name], reference),
                 top1_agreement=None if reference is None else top1_agreement(logits[name], reference),
@@ -210,6 +209,11 @@ def benchmark(request: Request, steps: Steps) -> Benchmark:
     with steps.step("writing"):
         _write(result, request)
     return result
+
+
+def paired(turns: Sequence[float], others: Sequence[float]) -> float:
+    """How many times as long as the `others` of the same rounds: the median of the rounds' ratios."""
+    return median(one / other for one, other in zip(turns, others, strict=True))
 
 
 def _images(one: Artifact) -> Array:

@@ -25,15 +25,15 @@ def draw(result: Benchmark, path: Path) -> None:
     rows = range(len(timed))
     times = [one.milliseconds for one in timed]
     spread = [
-        [one.milliseconds - one.fastest for one in timed],
-        [one.slowest - one.milliseconds for one in timed],
+        [one.milliseconds - min(one.turns) for one in timed],
+        [max(one.turns) - one.milliseconds for one in timed],
     ]
     colours = [_PEERS if one.name in PEERS else _OURS for one in timed]
     axes.barh(rows, times, xerr=spread, color=colours, error_kw={"linewidth": 1})
     axes.set_yticks(rows, [one.name for one in timed], fontsize=8)
     axes.invert_yaxis()
     for row, one in zip(rows, timed, strict=True):
-        axes.annotate(f"  {one.milliseconds:.1f}", (one.slowest, row), va="center", fontsize=8)
+        axes.annotate(f"  {one.milliseconds:.1f}", (max(one.turns), row), va="center", fontsize=8)
     axes.set_xlabel("milliseconds an image: the shorter the better", fontsize=8)
     height, width = result.image_size
     axes.set_title(

@@ -61,8 +61,8 @@ class Request:
     against: tuple[str, ...] = ()
     weights: str | None = None
     threads: int | None = None
-    rounds: int = 5
-    runs: int = 15
+    rounds: int = 9
+    runs: int = 7
     output: Path = Path("benchmark")
     force: bool = False
 
