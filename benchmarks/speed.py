@@ -27,12 +27,12 @@ from safetensors.torch import save_file
 import calibration
 from benchmarks.stock import lowered
 from tests.weights import named_weights
+from volo_edge.benchmark.request import PEERS
 from volo_edge.model import VOLO
 from volo_edge.variants import VARIANTS
 
 COMMAND = str(Path(sys.executable).with_name("volo-edge"))
 SCHEMES = ("fp32", "int8-dynamic", "int8-hybrid")
-PEERS = ("eager", "compile", "onnxruntime", "onnxruntime-int8", "openvino", "openvino-int8")
 QUICK = (("--help",), ("models",), ("schemes",), ("convert", "--target", "corel"))
 
 

@@ -8,10 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from tests.command import contents, refusal, run
 from tests.conftest import Converted
-from volo_edge.benchmark import measure
+from volo_edge.benchmark import measure, runners
 from volo_edge.benchmark.request import PEERS
 
 ABSENT = [name for name, peer in PEERS.items() if any(find_spec(package) is None for package in peer.packages)]
@@ -37,6 +41,31 @@ def test_an_artifact_is_timed_beside_eager(executorch_artifact: Converted, tmp_p
     assert all(roof["gops"] > ours["gops"] for roof in found["roofs"])
     xml.etree.ElementTree.parse(tmp_path / "new/benchmark.svg")
     assert "pass --force" in refusal(*asked, "--output", tmp_path / "new")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["compile", "litert", "litert-int8", "mnn", "mnn-int8", "ncnn"])
+def test_a_peer_answers_as_the_float_model_does(name: str, executorch_artifact: Converted, tmp_path: Path) -> None:
+    if name in ABSENT:
+        pytest.skip(f"what {name} needs is not installed")
+    asked = ("benchmark", executorch_artifact[0], "--against", name, "--rounds", "1", "--runs", "1", "--threads", "2")
+    ended = run(*asked, "--json", "--output", tmp_path / "new")
+    assert ended.status == 0, ended.err
+    found = json.loads(ended.out)["benchmark"]
+    assert found["refused"] == {}
+    peer = found["timed"][1]
+    assert peer["top1_agreement"] == 1
+    assert peer["relative_error"] < (0.05 if name.endswith("int8") else 1e-3)
+
+
+@settings(deadline=None)
+@given(st.data(), st.integers(0, 2), st.tuples(st.integers(5, 11), st.integers(5, 11)))
+def test_fold_as_a_transposed_convolution(data: st.DataObject, padding: int, size: tuple[int, int]) -> None:
+    kernel, stride = 2 * padding + 1, data.draw(st.integers(1, padding + 1))
+    window = {"kernel_size": kernel, "stride": stride, "padding": padding}
+    columns = F.unfold(torch.rand(2, 3, *size, dtype=torch.float64), **window)
+    found = runners._fold(columns, size, (kernel,) * 2, (1, 1), (padding,) * 2, (stride,) * 2)
+    torch.testing.assert_close(found, F.fold(columns, size, **window))
 
 
 def test_a_runtime_that_refuses_says_why(tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ PEERS: dict[str, Peer] = {
         Peer("onnxruntime-int8", "ONNX Runtime, its dynamic quantization", ("onnxruntime", "onnxscript")),
         Peer("openvino", "OpenVINO, single precision", ("openvino",)),
         Peer("openvino-int8", "OpenVINO, NNCF's post-training quantization for transformers", ("openvino", "nncf")),
+        Peer("litert", "LiteRT, single precision", ("litert_torch",)),
+        Peer("litert-int8", "LiteRT, its dynamic quantization", ("litert_torch",)),
+        Peer("mnn", "MNN, single precision", ("MNN", "onnxscript")),
+        Peer("mnn-int8", "MNN, weights in 8 bits", ("MNN", "onnxscript")),
+        Peer("ncnn", "ncnn, single precision", ("ncnn", "pnnx")),
     )
 }
 
