@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from tests.conftest import Converted
 from volo_edge.benchmark import measure, runners
 from volo_edge.benchmark.request import PEERS
 
-ABSENT = [name for name, peer in PEERS.items() if any(find_spec(package) is None for package in peer.packages)]
+ABSENT = [name for name, peer in PEERS.items() if peer.missing]
 
 
 @pytest.mark.slow
@@ -82,7 +81,7 @@ def test_a_runtime_that_refuses_says_why(tmp_path: Path) -> None:
         (("--weights", "absent.pth"), "no weights at absent.pth"),
         (("--compute", "all"), "--compute is for a phone"),
         (("--device", "android", "--against", "eager"), "are for this machine"),
-        *((("--against", name), "pip install 'volo-edge[bench]'") for name in ABSENT),
+        *((("--against", name), f"pip install 'volo-edge[{PEERS[name].extra}]'") for name in ABSENT),
     ],
 )
 def test_refusals(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -419,7 +419,7 @@ def parser() -> Parser:
     sub.add_argument(
         "--against",
         metavar="NAME,...",
-        help="eager, compile, onnxruntime[-int8], openvino[-int8], litert[-int8], mnn[-int8], ncnn",
+        help="eager, compile, onnxruntime[-int8], openvino[-int8], mnn[-int8], ncnn, litert[-int8]",
     )
     sub.add_argument("--weights", metavar="FILE", help="the checkpoint that the artifacts were made from; the demo's")
     sub.add_argument("--threads", metavar="N", type=int, help="of each runtime, or of ExecuTorch on Android")
