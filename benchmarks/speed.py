@@ -3,9 +3,9 @@
     python benchmarks/speed.py [volo_d1_224] [--output docs/results/speed.json]
 
 Converts the model (weights filled by name, see `variants.py`) to single precision and to the 8-bit schemes, times the
-files with `volo-edge benchmark` beside every other runtime, lowers the model that was not decomposed with ExecuTorch's
-own recipe, and times the commands that a person waits for. Needs `pip install 'volo-edge[bench]'`. Prints a table of
-ratios, each of one run on one machine, with what they should be at most.
+files with `volo-edge benchmark` beside every other runtime that is installed (`pip install 'volo-edge[bench,litert]'`
+for all), lowers the model that was not decomposed with ExecuTorch's own recipe, and times the commands that a person
+waits for. Prints a table of ratios, each of one run on one machine, with what they should be at most.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ import calibration
 from benchmarks.stock import lowered
 from tests.weights import named_weights
 from volo_edge.benchmark.measure import paired
+from volo_edge.benchmark.request import PEERS
 from volo_edge.model import VOLO
 from volo_edge.variants import VARIANTS
 
 COMMAND = str(Path(sys.executable).with_name("volo-edge"))
 SCHEMES = ("fp32", "int8-dynamic", "int8-hybrid")
-PEERS = ("eager", "compile", "onnxruntime", "onnxruntime-int8", "openvino", "openvino-int8")
 ROUNDS = ("--rounds", "15", "--runs", "5")  # short turns: a round is over before the machine's speed changes
 QUICK = (("--help",), ("models",), ("schemes",), ("convert", "--target", "corel"))
 
@@ -75,7 +75,8 @@ def main() -> None:
             said = convert(scheme, args.model, weights, output)
             found[f"{scheme}_lowering_seconds"] = said["lowering_seconds"]
         asked = [COMMAND, "benchmark", *map(str, artifacts), "--weights", str(weights), "--json", *ROUNDS]
-        asked += ["--against", ",".join(PEERS), "--output", str(folder / "benchmark")]
+        installed = [name for name, peer in PEERS.items() if not peer.missing]
+        asked += ["--against", ",".join(installed), "--output", str(folder / "benchmark")]
         found |= json.loads(subprocess.run(asked, stdout=subprocess.PIPE, check=True).stdout)["benchmark"]
     found["commands"] = {" ".join(arguments): waited(arguments) for arguments in QUICK}
     if args.output:

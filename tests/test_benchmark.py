@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from tests.command import contents, refusal, run
 from tests.conftest import Converted
-from volo_edge.benchmark import measure
+from volo_edge.benchmark import measure, runners
 from volo_edge.benchmark.request import PEERS
 
-ABSENT = [name for name, peer in PEERS.items() if any(find_spec(package) is None for package in peer.packages)]
+ABSENT = [name for name, peer in PEERS.items() if peer.missing]
 
 
 @pytest.mark.slow
@@ -45,6 +48,31 @@ def test_contenders_are_compared_within_a_round() -> None:
     assert measure.paired([2.0, 2.0, 2.0, 90.0, 20.0], slow_half) == 2
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["compile", "litert", "litert-int8", "mnn", "mnn-int8", "ncnn"])
+def test_a_peer_answers_as_the_float_model_does(name: str, executorch_artifact: Converted, tmp_path: Path) -> None:
+    if name in ABSENT:
+        pytest.skip(f"what {name} needs is not installed")
+    asked = ("benchmark", executorch_artifact[0], "--against", name, "--rounds", "1", "--runs", "1", "--threads", "2")
+    ended = run(*asked, "--json", "--output", tmp_path / "new")
+    assert ended.status == 0, ended.err
+    found = json.loads(ended.out)["benchmark"]
+    assert found["refused"] == {}
+    peer = found["timed"][1]
+    assert peer["top1_agreement"] == 1
+    assert peer["relative_error"] < (0.05 if name.endswith("int8") else 1e-3)
+
+
+@settings(deadline=None)
+@given(st.data(), st.integers(0, 2), st.tuples(st.integers(5, 11), st.integers(5, 11)))
+def test_fold_as_a_transposed_convolution(data: st.DataObject, padding: int, size: tuple[int, int]) -> None:
+    kernel, stride = 2 * padding + 1, data.draw(st.integers(1, padding + 1))
+    window = {"kernel_size": kernel, "stride": stride, "padding": padding}
+    columns = F.unfold(torch.rand(2, 3, *size, dtype=torch.float64), **window)
+    found = runners._fold(columns, size, (kernel,) * 2, (1, 1), (padding,) * 2, (stride,) * 2)
+    torch.testing.assert_close(found, F.fold(columns, size, **window))
+
+
 def test_a_runtime_that_refuses_says_why(tmp_path: Path) -> None:
     asked = {"kind": "artifact", "folder": str(tmp_path), "threads": 1, "images": str(tmp_path / "absent.npy")}
     with measure._working(asked, 1) as worker:
@@ -59,7 +87,7 @@ def test_a_runtime_that_refuses_says_why(tmp_path: Path) -> None:
         (("--weights", "absent.pth"), "no weights at absent.pth"),
         (("--compute", "all"), "--compute is for a phone"),
         (("--device", "android", "--against", "eager"), "are for this machine"),
-        *((("--against", name), "pip install 'volo-edge[bench]'") for name in ABSENT),
+        *((("--against", name), f"pip install 'volo-edge[{PEERS[name].extra}]'") for name in ABSENT),
     ],
 )
 def test_refusals(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -416,7 +416,11 @@ def parser() -> Parser:
     sub = verb(benchmark)
     sub.add_argument("artifacts", metavar="ARTIFACT", type=Path, nargs="+", help="folders that convert wrote")
     sub.add_argument("--device", default="host", metavar="host|android|ios", help="this machine, or a phone (host)")
-    sub.add_argument("--against", metavar="NAME,...", help="eager, compile, onnxruntime[-int8], openvino[-int8]")
+    sub.add_argument(
+        "--against",
+        metavar="NAME,...",
+        help="eager, compile, onnxruntime[-int8], openvino[-int8], mnn[-int8], ncnn, litert[-int8]",
+    )
     sub.add_argument("--weights", metavar="FILE", help="the checkpoint that the artifacts were made from; the demo's")
     sub.add_argument("--threads", metavar="N", type=int, help="of each runtime, or of ExecuTorch on Android")
     sub.add_argument("--rounds", metavar="N", type=int, default=9, help="turns of each, here (9)")

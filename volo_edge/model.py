@@ -65,7 +65,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, height, width, dim = x.shape
         qkv = self.qkv(x).reshape(batch, height * width, 3, self.num_heads, dim // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.transpose(1, 3).unbind(2)  # the batch stays first, for runtimes that leave it out
         weights = (query @ key.transpose(-2, -1) * self.scale).softmax(-1)
         return self.proj((weights @ value).transpose(1, 2).reshape(batch, height, width, dim))
 
@@ -84,7 +84,7 @@ class ClassAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, tokens, dim = x.shape
         kv = self.kv(x).reshape(batch, tokens, 2, self.num_heads, dim // self.num_heads)
-        key, value = kv.permute(2, 0, 3, 1, 4)
+        key, value = kv.transpose(1, 3).unbind(2)
         query = self.q(x[:, :1]).reshape(batch, self.num_heads, 1, dim // self.num_heads)
         weights = (query @ key.transpose(-2, -1) * self.scale).softmax(-1)
         return self.proj((weights @ value).transpose(1, 2).reshape(batch, 1, dim))

@@ -39,7 +39,10 @@ PLOT = "benchmark.svg"
 IMAGES = 8
 WARM = 3
 ROOFS = ("fp32", "int8")
-_VERSIONS = ("torch", "executorch", "torchao", "onnxruntime", "openvino", "nncf")
+_VERSIONS = (
+    *("torch", "executorch", "torchao", "onnxruntime", "openvino", "nncf"),
+    *("ai-edge-litert", "litert-torch", "ai-edge-quantizer", "MNN", "ncnn", "pnnx"),
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.request import check_weights
 
 REPORT = "benchmark.json"  # by which an earlier result is known
-EXTRA = "pip install 'volo-edge[bench]'"
 
 
 @dataclass(frozen=True)
@@ -22,11 +21,18 @@ class Peer:
         name: what `--against` takes.
         summary: what it runs.
         packages: modules it needs.
+        extra: of volo-edge, which has them.
     """
 
     name: str
     summary: str
     packages: tuple[str, ...] = ()
+    extra: str = "bench"
+
+    @property
+    def missing(self) -> list[str]:
+        """The modules that are not installed."""
+        return [package for package in self.packages if find_spec(package) is None]
 
 
 PEERS: dict[str, Peer] = {
@@ -38,6 +44,11 @@ PEERS: dict[str, Peer] = {
         Peer("onnxruntime-int8", "ONNX Runtime, its dynamic quantization", ("onnxruntime", "onnxscript")),
         Peer("openvino", "OpenVINO, single precision", ("openvino",)),
         Peer("openvino-int8", "OpenVINO, NNCF's post-training quantization for transformers", ("openvino", "nncf")),
+        Peer("litert", "LiteRT, single precision", ("litert_torch",), "litert"),
+        Peer("litert-int8", "LiteRT, its dynamic quantization", ("litert_torch",), "litert"),
+        Peer("mnn", "MNN, single precision", ("MNN", "onnxscript")),
+        Peer("mnn-int8", "MNN, weights in 8 bits", ("MNN", "onnxscript")),
+        Peer("ncnn", "ncnn, single precision", ("ncnn", "pnnx")),
     )
 }
 
@@ -72,8 +83,9 @@ def check(request: Request) -> None:
     for name in request.against:
         if name not in PEERS:
             raise RequestError(f"nothing to compare with is called '{name}': {did_you_mean(name, list(PEERS))}")
-        if missing := [package for package in PEERS[name].packages if find_spec(package) is None]:
-            raise RequestError(f"--against {name} needs {missing[0]}, which is not installed: {EXTRA}")
+        if missing := PEERS[name].missing:
+            extra = f"pip install 'volo-edge[{PEERS[name].extra}]'"
+            raise RequestError(f"--against {name} needs {missing[0]}, which is not installed: {extra}")
     names = [path.resolve().name for path in request.artifacts]
     if twice := [name for name in names if names.count(name) > 1]:
         raise RequestError(f"two artifacts are called '{twice[0]}', by which the table tells them apart: rename one")
