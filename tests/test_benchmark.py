@@ -36,6 +36,7 @@ def test_an_artifact_is_timed_beside_eager(executorch_artifact: Converted, tmp_p
         assert len(one["turns"]) == 2 and 0 < min(one["turns"]) <= one["milliseconds"] <= max(one["turns"])
         assert one["relative_error"] < 1e-5 and one["top1_agreement"] == 1
         assert one["gops"] == pytest.approx(2e-6 * 71e6 / one["milliseconds"], rel=0.05)  # 0.07 billion products
+    assert eager["memory"] is None and 5e6 < ours["memory"] < 2e8  # the file's 10 MB and what runs it
     assert [roof["name"] for roof in found["roofs"]] == ["fp32", "int8"]
     assert all(roof["gops"] > ours["gops"] for roof in found["roofs"])
     xml.etree.ElementTree.parse(tmp_path / "new/benchmark.svg")
@@ -102,6 +103,6 @@ def test_one_artifact_twice(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_roof_is_a_matrix_product() -> None:
     with measure._working({"kind": "products", "name": "fp32", "threads": 1}, 1) as worker:
-        assert worker.hear() == {"logits": []}
+        assert worker.hear() == {"logits": [], "memory": None}
         milliseconds = worker.turn(2)
     assert 1 < 2e-6 * measure.PRODUCTS * measure.ROOFLINE**3 / milliseconds < 1e5  # 10^9 operations a second

@@ -408,10 +408,11 @@ def timed(console: Console, result: Benchmark, output: Path) -> None:
             f"{one.gops:.0f}",
             "" if fp32 is None else f"{one.gops / fp32:.0%}",
             "" if one.relative_error is None else f"{one.relative_error:.0e}",
+            "" if one.memory is None else size(one.memory),
         )
         for one in result.timed
     ]
-    numbers = ("ms", "spread", "ratio", "GOP/s", "of fp32 roof", "error")
+    numbers = ("ms", "spread", "ratio", "GOP/s", "of fp32 roof", "error", "memory")
     console.table(("contender", "what", *numbers), rows, numbers)
     height, width = result.image_size
     console.say(

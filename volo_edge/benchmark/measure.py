@@ -58,6 +58,7 @@ class Timed:
         gops: 10^9 multiplications and additions a second, counted singly.
         relative_error: of its logits against the float model's, in the 2-norm; None where that is not at hand.
         top1_agreement: share, 0..1, of the photographs that both put in the same class.
+        memory: bytes that loading and running a file added to the peak of its process; None of a peer.
     """
 
     name: str
@@ -68,6 +69,15 @@ class Timed:
     gops: float
     relative_error: float | None
     top1_agreement: float | None
+    memory: int | None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A contender that could be made ready: its logits (photographs, classes), and `Timed.memory`."""
+
+    logits: Array
+    memory: int | None
 
 
 @dataclass(frozen=True)
@@ -174,10 +184,13 @@ def benchmark(request: Request, steps: Steps) -> Benchmark:
     with tempfile.TemporaryDirectory() as folder:
         np.save(place := Path(folder) / "images.npy", images)
         common = {"threads": threads, "images": str(place), "weights": request.weights}
-        asked = {one.folder.resolve().name: {"kind": "artifact", "folder": str(one.folder)} for one in artifacts}
+        asked: dict[str, dict[str, Any]] = {
+            one.folder.resolve().name: {"kind": "artifact", "folder": str(one.folder)} for one in artifacts
+        }
         for name in request.against:
             asked[name] = {"kind": "peer", "name": name, "folder": str(artifacts[0].folder)}
-        times, logits, refused = _race({name: one | common for name, one in asked.items()}, request, threads, steps)
+        asked = {name: one | common for name, one in asked.items()}
+        times, ready, refused = race(asked, request.rounds, request.runs, threads, steps)
         roofs = _roofs(threads, request, steps)
     if missing := [one.folder for one in artifacts if one.folder.resolve().name in refused]:
         raise RequestError(f"{missing[0]} cannot run here: {refused[missing[0].resolve().name]}")
@@ -199,8 +212,9 @@ def benchmark(request: Request, steps: Steps) -> Benchmark:
                 turns=tuple(turns),
                 ratio=paired(turns, base),
                 gops=2e-6 * first.graph.macs / median(turns),
-                relative_error=None if reference is None else relative_error(logits[name], reference),
-                top1_agreement=None if reference is None else top1_agreement(logits[name], reference),
+                relative_error=None if reference is None else relative_error(ready[name].logits, reference),
+                top1_agreement=None if reference is None else top1_agreement(ready[name].logits, reference),
+                memory=ready[name].memory,
             )
             for name, turns in times.items()
         ),
@@ -226,12 +240,12 @@ def _images(one: Artifact) -> Array:
     return batch.inputs
 
 
-def _race(
-    asked: dict[str, dict[str, Any]], request: Request, threads: int, steps: Steps
-) -> tuple[dict[str, list[float]], dict[str, Array], dict[str, str]]:
-    """Milliseconds of each turn and logits, by contender; and why some could not run."""
+def race(
+    asked: dict[str, dict[str, Any]], rounds: int, runs: int, threads: int, steps: Steps
+) -> tuple[dict[str, list[float]], dict[str, Ready], dict[str, str]]:
+    """Milliseconds of each turn and the first answers, by contender; and why some could not run."""
     times: dict[str, list[float]] = {}
-    logits, refused = {}, {}
+    ready, refused = {}, {}
     with ExitStack() as running:
         workers = {}
         with steps.step("making ready", len(asked)) as advance:
@@ -241,15 +255,15 @@ def _race(
                 if "error" in answer:
                     refused[name] = answer["error"]
                 else:
-                    workers[name], logits[name] = worker, np.array(answer["logits"], np.float32)
-                    times[name] = []
+                    workers[name], times[name] = worker, []
+                    ready[name] = Ready(np.array(answer["logits"], np.float32), answer["memory"])
                 advance()
-        with steps.step("timing", request.rounds * len(workers)) as advance:
-            for _ in range(request.rounds):
+        with steps.step("timing", rounds * len(workers)) as advance:
+            for _ in range(rounds):
                 for name, worker in workers.items():
-                    times[name].append(worker.turn(request.runs))
+                    times[name].append(worker.turn(runs))
                     advance()
-    return times, logits, refused
+    return times, ready, refused
 
 
 def _roofs(threads: int, request: Request, steps: Steps) -> tuple[Roof, ...]:

@@ -20,22 +20,23 @@ from torch.export import ExportedProgram
 
 from converters.runner import Array
 from converters.targets import TARGETS
-from volo_edge import artifact, checkpoint
+from volo_edge import artifact, checkpoint, machine
 from volo_edge.model import VOLO
 from volo_edge.preprocess import normalize
 
 Run = Callable[[Array], Array]  # one image (1, 3, H, W) to logits (1, classes)
 
 
-def of_artifact(folder: Path, threads: int) -> Run:
-    """The artifact's file in its runtime."""
+def of_artifact(folder: Path, threads: int) -> tuple[Run, int]:
+    """The artifact's file in its runtime, and the process's peak memory before it was loaded, the runtime's code in."""
     found = artifact.read(folder)
+    runtime = TARGETS[found.manifest.target].module("run")
     if found.manifest.target == "executorch":
         from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
 
         _unsafe_reset_threadpool(threads)
-    run: Run = TARGETS[found.manifest.target].module("run").load(found.model_path).run
-    return run
+    before = machine.peak_memory()
+    return runtime.load(found.model_path).run, before
 
 
 def of_peer(name: str, folder: Path, weights: str | None, threads: int, images: Array, work: Path) -> Run:

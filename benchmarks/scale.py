@@ -1,0 +1,186 @@
+"""What VOLO costs as it grows: with the image, and from variant to variant. Time, memory, seconds to convert.
+
+    python benchmarks/scale.py --output docs/results/scale
+
+Converts VOLO-D1 at four image sizes and D1 to D5 at 224 pixels (weights filled by name, see `variants.py`), each with
+the installed command in a process of its own; then times the files, each in a process of its own and their turns
+interleaved, as `volo-edge benchmark` does. Writes `scale.json`, `scale.svg` and a table. D5 converted with single
+precision is 1.2 GB; the folder for all of it needs 5.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from safetensors.torch import save_file
+
+import calibration
+from calibration.images import balanced_subset, find_images, stream
+from converters.executorch.program import read_forward
+from tests.weights import named_weights
+from volo_edge import artifact, machine
+from volo_edge.benchmark.measure import race
+from volo_edge.console import Steps
+from volo_edge.model import VOLO
+from volo_edge.variants import VARIANTS
+
+SCHEMES = ("fp32", "int8-dynamic")
+SIZES = (224, 384, 448, 512)
+VARIANT = "volo_d1_224"
+NAMES = tuple(f"volo_d{number}_224" for number in range(1, 6))
+ROUNDS, RUNS = 7, 3
+COLUMNS = (
+    "model",
+    "pixels",
+    "scheme",
+    "10^9 products",
+    "ms",
+    "MB file",
+    "MB planned",
+    "MB to run",
+    "MB to convert",
+    "convert / weights",
+)
+
+
+def convert(name: str, size: int, scheme: str, folder: Path, weights: Path) -> dict[str, Any]:
+    """A conversion's figures: the command's seconds and peak memory, and what is in the file."""
+    command = [str(Path(sys.executable).with_name("volo-edge")), "convert", "--json", "--target", "executorch"]
+    command += ["--quantize", scheme, "--model", name, "--image-size", str(size), "--weights", str(weights)]
+    command += ["--calibration", str(calibration.DEMO_CALIBRATION), "--output", str(folder)]
+    start = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{name} at {size}, {scheme}: volo-edge ended with {os.waitstatus_to_exitcode(status)}")
+    manifest = json.loads(said)["manifest"]
+    return {
+        "model": name,
+        "size": size,
+        "scheme": scheme,
+        "macs": manifest["graph"]["macs"],
+        "parameters": manifest["model"]["parameters"],
+        "file_bytes": manifest["files"]["model"]["bytes"],
+        "relative_error": manifest["parity"]["relative_error"],
+        "planned_bytes": sum(read_forward(artifact.read(folder).model_path).plan["non_const_buffer_sizes"]),
+        "convert_seconds": time.monotonic() - start,
+        "convert_peak_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+    }
+
+
+def timed(found: list[dict[str, Any]], folders: list[Path], threads: int) -> None:
+    """Adds to each what its file takes for an image: the turns' milliseconds, and the memory."""
+    with tempfile.TemporaryDirectory() as place:
+        asked = {}
+        for number, folder in enumerate(folders):
+            some = balanced_subset(find_images(calibration.DEMO_CALIBRATION), 1, seed=0)
+            (batch,) = stream(some, artifact.read(folder).manifest.preprocessing, 1)
+            np.save(images := Path(place) / f"{number}.npy", batch.inputs)
+            asked[str(number)] = {"kind": "artifact", "folder": str(folder), "images": str(images), "threads": threads}
+        times, ready, refused = race(asked, ROUNDS, RUNS, threads, Steps(None))
+    if refused:
+        raise SystemExit(f"{refused}")
+    for number, one in enumerate(found):
+        one |= {"turns": times[str(number)], "memory": ready[str(number)].memory}
+
+
+def exponent(found: list[dict[str, Any]], of: str) -> float:
+    """p of time ~ of**p, a straight line through the logarithms by least squares."""
+    places = np.log([one[of] for one in found])
+    return float(np.polyfit(places, np.log([median(one["turns"]) for one in found]), 1)[0])
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """In Markdown."""
+    lines = [
+        f"| {' | '.join(COLUMNS)} |",
+        f"|{'---|' * len(COLUMNS)}",
+    ]
+    for one in found:
+        cells = (
+            one["model"],
+            one["size"],
+            one["scheme"],
+            f"{one['macs'] / 1e9:.1f}",
+            f"{median(one['turns']):.0f}",
+            *(f"{one[key] / 1e6:.1f}" for key in ("file_bytes", "planned_bytes")),
+            *(f"{one[key] / 1e6:.0f}" for key in ("memory", "convert_peak_bytes")),
+            f"{one['convert_peak_bytes'] / (4 * one['parameters']):.1f}",
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def draw(sizes: list[dict[str, Any]], variants: list[dict[str, Any]], path: Path) -> None:
+    """Time against the image's side and against the variant's products, both axes in logarithms."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    for axes, found, of, label in (
+        (left, sizes, "size", "pixels a side, VOLO-D1"),
+        (right, variants, "macs", "multiplications an image, D1 to D5 at 224"),
+    ):
+        for scheme, colour in zip(SCHEMES, ("#332288", "#117733"), strict=True):
+            some = [one for one in found if one["scheme"] == scheme]
+            label_of = f"{scheme}: exponent {exponent(some, of):.2f}"
+            places, times = [one[of] for one in some], [median(one["turns"]) for one in some]
+            spread = [[t - min(o["turns"]), max(o["turns"]) - t] for t, o in zip(times, some, strict=True)]
+            axes.errorbar(places, times, yerr=np.transpose(spread), fmt="o-", color=colour, label=label_of, capsize=2)
+        axes.set(xscale="log", yscale="log", xlabel=label, ylabel="milliseconds an image")
+        axes.grid(True, which="both", alpha=0.2)
+        axes.legend(fontsize=8)
+    left.set_xticks(SIZES, map(str, SIZES))
+    left.minorticks_off()
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    """Measure all of it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--output", type=Path, default=Path("scale"))
+    args = parser.parse_args()
+    threads = machine.this().cores
+    found: list[dict[str, Any]] = []
+    wanted = [(VARIANT, size) for size in SIZES] + [(name, SIZES[0]) for name in NAMES[1:]]
+    with tempfile.TemporaryDirectory() as place:
+        folders = []
+        for name, size in wanted:
+            weights = Path(place) / "weights.safetensors"
+            architecture = replace(VARIANTS[name].architecture, image_size=(size, size))
+            state = named_weights(VOLO(architecture)).state_dict()
+            save_file({key: tensor.contiguous() for key, tensor in state.items()}, weights)
+            del state
+            for scheme in SCHEMES:
+                folders.append(Path(place) / f"{name}-{size}-{scheme}")
+                found.append(convert(name, size, scheme, folders[-1], weights))
+                print(found[-1], file=sys.stderr, flush=True)
+        sizes = [number for number, one in enumerate(found) if one["model"] == VARIANT]
+        variants = [number for number, one in enumerate(found) if one["size"] == SIZES[0]]
+        larger = [number for number in variants if number not in sizes]
+        timed([found[n] for n in sizes + larger], [folders[n] for n in sizes + larger], threads)
+    args.output.mkdir(parents=True, exist_ok=True)
+    draw([found[n] for n in sizes], [found[n] for n in variants], args.output / "scale.svg")
+    contents = {"machine": asdict(machine.this()), "threads": threads, "rounds": ROUNDS, "runs": RUNS, "results": found}
+    (args.output / "scale.json").write_text(json.dumps(contents, indent=1) + "\n")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
