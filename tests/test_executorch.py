@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 
 import calibration
 from calibration.images import find_images, stream
@@ -19,7 +22,7 @@ from converters.executorch import run
 from converters.executorch.lean import lean
 from converters.executorch.lower import lower
 from converters.executorch.program import read_program
-from converters.targets import choose
+from converters.targets import Choice, choose
 from tests.command import run as command
 from tests.conftest import Converted
 from tests.small import SMALL, edge_model, exported, one_block_a_stage, pixels, reference_logits
@@ -168,13 +171,48 @@ def test_an_operator_left_outside_is_named_with_its_reason(tmp_path: Path) -> No
     assert relative_error(run.load(tmp_path / "model.pte").run(images), expected) < 1e-5
 
 
-def test_a_lean_lowering_writes_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    choice = choose("executorch", None, "int8-dynamic", None)
+def quantized(scheme: str) -> tuple[ExportedProgram, Choice]:
+    """The small model's program in a scheme, its static ranges those of two images."""
+    choice, edge = choose("executorch", None, scheme, None), edge_model(SMALL, TOKENS_LAST)
+    images = torch.from_numpy(pixels(SMALL))
+    return quantize(
+        edge, precisions(edge, choice.scheme), "xnnpack", lambda: [images], len(images), Steps(None)
+    ), choice
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "int8-hybrid", "int4-dynamic"])
+def test_a_lean_lowering_writes_the_same_file(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved = []
     for name, context in (("lean", lean), ("plain", nullcontext)):
         monkeypatch.setattr(lowering, "lean", context)
-        edge = edge_model(SMALL, TOKENS_LAST)
-        program = quantize(edge, precisions(edge, choice.scheme), "xnnpack", list, 0, Steps(None))
+        program, choice = quantized(scheme)
         lower(program, choice, tmp_path / name)
         saved.append((tmp_path / name).read_bytes())
     assert saved[0] == saved[1]
+
+
+def test_a_lowered_program_is_forgotten(tmp_path: Path) -> None:
+    lower(*quantized("fp32"), tmp_path / "model.pte")
+    gc.collect()
+    assert not [thing for thing in gc.get_objects() if type(thing).__name__ == "LoweredBackendModule"]
+
+
+@pytest.mark.parametrize(
+    ("without", "instead", "operator", "fewer"),
+    [
+        # tokens are rounded once, not three times in the transformer's block, and once, not twice, in a class block
+        ("without_repetitions", lambda program: program, "XNNConvert", 2 + 2),
+        ("without_detours", nullcontext, "XNNStaticTranspose", 2),  # there and back
+    ],
+)
+def test_what_is_simplified_away_changes_no_bit(
+    without: str, instead: Any, operator: str, fewer: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lower(*quantized("int8-hybrid"), tmp_path / "simple.pte")
+    monkeypatch.setattr(lowering, without, instead)
+    lower(*quantized("int8-hybrid"), tmp_path / "as_it_is.pte")
+    simple, as_it_is = (read_program(tmp_path / name).operators[operator] for name in ("simple.pte", "as_it_is.pte"))
+    assert as_it_is - simple == fewer
+    images = pixels(SMALL)
+    answers = [run.load(tmp_path / name).run(images) for name in ("simple.pte", "as_it_is.pte")]
+    np.testing.assert_array_equal(*answers)

@@ -611,7 +611,7 @@ def in_static(
     fitted = [name for name, which in chosen.items() if which.weights.compensated]
     scales = quantize_weights(edge, chosen, gather(edge, fitted, [photographs(4, seed=1)], True, uncounted))
     weights = {name: quantizable(edge)[name].weight.data.clone() for name in scales}
-    program = static(exported(edge), scales, backend, [photographs(4, seed=1)], uncounted, observer=observer)
+    program = static(exported(edge), scales, backend, [(photographs(4, seed=1),)], uncounted, observer=observer)
     return program, scales, weights
 
 

@@ -78,7 +78,7 @@ def test_static_activations_are_those_of_pt2e(scheme: str, backend: str) -> None
     original, stored = answers(edge), copy.deepcopy(edge)
     scales = quantize_weights(stored, precisions(edge, SCHEMES[scheme]), statistics(edge, scheme))
     program = torch.export.export(stored, (BATCHES[0][:1],), strict=False)
-    real = answers(static(program, scales, backend, BATCHES, lambda count: None).module())
+    real = answers(static(program, scales, backend, [(batch,) for batch in BATCHES], lambda count: None).module())
     layers = emulated(edge, scheme, backend)
     assert np.array_equal(answers(edge), original)
     switch_all(layers.values(), True)

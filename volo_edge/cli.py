@@ -88,12 +88,23 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
     """Show what is in an artifact's file."""
     from converters.targets import TARGETS
     from volo_edge import artifact
+    from volo_edge.request import check_profile
 
     found = artifact.read(args.artifact)
+    check_profile(args.profile, args.threads, found.manifest.backend)
     program = TARGETS[found.manifest.target].module("program").read_program(found.model_path)
+    profile = None
+    if args.profile:
+        with console.progress() as steps:
+            with steps.step("importing torch"):
+                from volo_edge.profile import profile as run
+            profile = run(found, args.threads, steps)
     if console.json:
-        console.result({"manifest": artifact.as_json(found.manifest), "program": asdict(program)})
+        told = {"manifest": artifact.as_json(found.manifest), "program": asdict(program)}
+        console.result(told | ({"profile": asdict(profile)} if profile else {}))
     show.inspected(console, found, program)
+    if profile:
+        show.profiled(console, profile)
 
 
 def app(args: argparse.Namespace, console: Console) -> None:
@@ -362,6 +373,8 @@ def parser() -> Parser:
 
     sub = verb(inspect)
     sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
+    sub.add_argument("--profile", action="store_true", help="time the file here, and its parts: where its time goes")
+    sub.add_argument("--threads", metavar="N", type=int, help="of the runtime that --profile times (all cores)")
 
     sub = verb(sensitivity)
     program(sub)

@@ -68,6 +68,18 @@ def check_runtime(runtime: str | None, backend: str) -> None:
         raise RequestError(f"--runtime evaluator is for Core ML: ExecuTorch runs {backend} programs everywhere")
 
 
+def check_profile(profile: bool, threads: int | None, backend: str) -> None:
+    """RequestError where `inspect` cannot time what that backend computes, or not with so many threads."""
+    if threads is not None and not profile:
+        raise RequestError("--threads is for --profile, which times the file: give both or neither")
+    if threads is not None and threads < 1:
+        raise RequestError(f"--threads {threads}: take at least 1")
+    if profile and backend != "xnnpack":
+        raise RequestError(
+            "--profile times the parts of what XNNPACK computes; those of Core ML's, Xcode's performance report does"
+        )
+
+
 def check_model(model: str | None, weights: str | None, image_size: tuple[int, int] | None) -> None:
     """RequestError where there is no such model, image size or file of weights."""
     variant = None

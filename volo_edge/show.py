@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from volo_edge.doctor import Finding
     from volo_edge.evaluate.measure import Result as EvaluationResult
     from volo_edge.predict import Predictions
+    from volo_edge.profile import Profile
     from volo_edge.reference.compute import Result as ReferenceResult
     from volo_edge.sensitivity.measure import Layer as MeasuredLayer
     from volo_edge.sensitivity.measure import Measured, Result, Work
@@ -212,6 +213,29 @@ def inspected(console: Console, artifact: Artifact, program: Program) -> None:
     else:
         counts = [(name, str(count)) for name, count in program.operators.items()]
         console.table(("operator", "count"), counts, ("count",))
+
+
+def profiled(console: Console, profile: Profile) -> None:
+    """Where a file's time goes."""
+    together = sum(part.count * part.milliseconds for part in profile.parts)
+    rows = [
+        (
+            part.name,
+            part.kind,
+            str(part.count),
+            f"{part.milliseconds:.2f}",
+            f"{part.count * part.milliseconds:.2f}",
+            f"{part.count * part.milliseconds / together:.0%}",
+            f"{2e-6 * part.macs / part.milliseconds:.0f}",
+        )
+        for part in profile.parts
+    ]
+    numbers = ("count", "ms", "ms together", "share", "GOP/s")
+    console.table(("part", "what", *numbers), rows, numbers)
+    console.say(
+        f"time     {profile.milliseconds:.2f} ms an image, {profile.threads} thread(s), {profile.machine.processor}; "
+        f"the parts, each compiled alone, take {together:.2f} together"
+    )
 
 
 def _output(tensor: TensorType) -> str:

@@ -49,5 +49,6 @@ def quantize(
         from volo_edge.quantize.static import static
 
         with steps.step("finding ranges", photographs) as advance:
-            program = static(program, scales, backend, batches(), advance, **options)
+            given = ((images,) for images in batches())
+            program = static(program, scales, backend, given, advance, **options)
     return program

@@ -29,22 +29,22 @@ def static(
     program: ExportedProgram,
     scales: Mapping[str, Tensor],
     backend: str,
-    batches: Iterable[Tensor],
+    batches: Iterable[tuple[Tensor, ...]],
     advance: Callable[[int], None],
     observer: Any = HistogramObserver,
 ) -> ExportedProgram:
     """`program` with the layers named in `scales` quantized: weights by these scales (outputs,), which they are
-    multiples of, inputs and outputs by ranges found in `batches` (B, 3, H, W).
+    multiples of, inputs and outputs by ranges found in `batches` of what it takes, each cut along the first axis.
     """
-    (example,), _ = program.example_inputs
+    example, _ = program.example_inputs
     prepared = prepare_pt2e(program.module(), LayerQuantizer(scales, backend, observer))
     with torch.inference_mode():
-        for images in batches:
-            for image in images[:, None]:
-                prepared(image)
+        for batch in batches:
+            for inputs in zip(*(torch.split(tensor, 1) for tensor in batch), strict=True):
+                prepared(*inputs)
                 advance(1)
     quantized: GraphModule = convert_pt2e(prepared)
-    return torch.export.export(quantized, (example,), strict=False)
+    return torch.export.export(quantized, example, strict=False)
 
 
 class LayerQuantizer(Quantizer):  # type: ignore[misc]

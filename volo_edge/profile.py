@@ -1,0 +1,200 @@
+"""Where an artifact's time goes: its parts, compiled alone, beside the whole file.
+
+ExecuTorch's wheels cannot time what XNNPACK computes within a program. So the parts of the model that the file holds
+(same widths, grid and scheme; other weights, on which time does not depend) are lowered as the model was, each to a
+program of its own, and timed in turns with the file. Blocks of a stage are alike: the first stands for all.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from converters.targets import Choice, choose
+from volo_edge import machine, variants
+from volo_edge.artifact import Artifact, Manifest
+from volo_edge.console import Steps
+from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
+from volo_edge.decompose.edge import Attention, ClassAttention, Mlp, PatchEmbed, PatchProjection
+from volo_edge.decompose.tokens_last import Norm, OutlookAttention
+from volo_edge.machine import Machine
+from volo_edge.model import VOLO
+from volo_edge.quantize.layers import precisions
+from volo_edge.quantize.static import static
+from volo_edge.quantize.weights import quantize_weights
+
+ROUNDS, WARM, RUNS = 9, 2, 5
+_PARTS: dict[type[nn.Module], str] = {
+    PatchEmbed: "stem and patch embedding",
+    OutlookAttention: "outlook attention",
+    PatchProjection: "downsampling",
+    Attention: "attention",
+    ClassAttention: "class attention",
+    Mlp: "MLP",
+    Norm: "norm",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Modules of the edge model that compute the same.
+
+    Args:
+        name: of them, "network.0.*.attn".
+        kind: what they are.
+        count: how many there are.
+        milliseconds: of one of them alone, the median of its turns.
+        macs: multiplications of one of them that end in a sum.
+    """
+
+    name: str
+    kind: str
+    count: int
+    milliseconds: float
+    macs: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Times of an artifact's file and of its parts, for one image.
+
+    Args:
+        milliseconds: of the file.
+        parts: in the order they run.
+        threads: of ExecuTorch.
+        machine: this one.
+    """
+
+    milliseconds: float
+    parts: tuple[Part, ...]
+    threads: int
+    machine: Machine
+
+
+@dataclass(frozen=True)
+class _Example:
+    """A module, what the model gives it, and `Part`'s name, kind, count and macs."""
+
+    module: nn.Module
+    inputs: tuple[Tensor, ...]
+    name: str
+    kind: str
+    count: int
+    macs: int
+
+
+def profile(found: Artifact, threads: int | None, steps: Steps) -> Profile:
+    """Time the file of `found`, XNNPACK's, and its parts here; with `threads`, or as many as the machine has cores."""
+    manifest = found.manifest
+    threads = threads or machine.this().cores
+    choice = choose(manifest.target, manifest.backend, manifest.quantization.scheme, None)
+    with steps.step("taking the model apart"):
+        edge = _edge(manifest)
+        examples = _examples(edge)
+    with TemporaryDirectory() as place:
+        paths = [Path(place) / f"{number}.pte" for number in range(len(examples))]
+        with steps.step("lowering its parts", len(examples)) as advance:
+            for path, program in zip(paths, _programs(edge, examples, choice), strict=True):
+                choice.target.module("lower").lower(program, choice, path)
+                advance(1)
+        whole = (torch.zeros(1, 3, *edge.architecture.image_size),)
+        given = [whole, *(example.inputs for example in examples)]
+        first, *others = _timed([found.model_path, *paths], given, threads, steps)
+    parts = (
+        Part(example.name, example.kind, example.count, milliseconds, example.macs)
+        for example, milliseconds in zip(examples, others, strict=True)
+    )
+    return Profile(first, tuple(parts), threads, machine.this())
+
+
+def _edge(manifest: Manifest) -> EdgeVOLO:
+    """A model as the manifest says, of random weights."""
+    architecture = replace(
+        variants.find(manifest.model.name).architecture,
+        image_size=manifest.model.image_size,
+        num_classes=manifest.model.num_classes,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = VOLO(architecture).eval()
+    return decompose(model, manifest.preprocessing, LAYOUTS["xnnpack"], consume=True)
+
+
+def _examples(edge: EdgeVOLO) -> list[_Example]:
+    """One module of each kind in each stage with its inputs, in the order they run."""
+    names = {module: name for name, module in edge.named_modules() if type(module) in _PARTS}
+    names |= {module: name for name, module in edge.named_children() if isinstance(module, nn.Linear)}
+    alike = Counter(_pattern(name) for name in names.values())
+    seen: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {}
+
+    def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.setdefault(_pattern(names[module]), (module, tuple(tensor.clone() for tensor in inputs)))
+
+    hooks = [module.register_forward_pre_hook(before) for module in names]
+    with torch.inference_mode():
+        edge(torch.rand(1, 3, *edge.architecture.image_size) * 255)
+    for hook in hooks:
+        hook.remove()
+    return [
+        _Example(module, inputs, name, _PARTS.get(type(module), "classifier"), alike[name], _macs(module, inputs))
+        for name, (module, inputs) in seen.items()
+    ]
+
+
+def _pattern(name: str) -> str:
+    """A module's name with "*" for the number of its block, as "network.0.*.attn"."""
+    return re.sub(r"^(network\.\d+|post_network)\.\d+\.", r"\1.*.", name)
+
+
+def _macs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        module(*inputs)
+    return int(counter.get_total_flops()) // 2
+
+
+def _programs(edge: EdgeVOLO, examples: list[_Example], choice: Choice) -> Any:
+    """Each module's program, quantized as the scheme says; weights are rounded alone, which is as fast to compute."""
+    alone = {
+        name: replace(precision, weights=replace(precision.weights, compensated=False))
+        for name, precision in precisions(edge, choice.scheme).items()
+    }
+    scales = quantize_weights(edge, alone, {})
+    of = {module: scales[name] for name, module in edge.named_modules() if name in scales}
+    for example in examples:
+        program = torch.export.export(example.module, example.inputs, strict=False)
+        own = {name: of[module] for name, module in example.module.named_modules() if module in of}
+        if own:
+            program = static(program, own, choice.backend, [example.inputs], lambda count: None)
+        yield program
+
+
+def _timed(paths: list[Path], given: list[tuple[Tensor, ...]], threads: int, steps: Steps) -> list[float]:
+    """Milliseconds of a run of each file: the median of its turns' medians."""
+    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+    from executorch.runtime import Runtime
+
+    _unsafe_reset_threadpool(threads)
+    programs = [Runtime.get().load_program(path) for path in paths]  # each must outlive its method
+    methods = [program.load_method("forward") for program in programs]
+    turns: list[list[float]] = [[] for _ in paths]
+    with steps.step("timing", ROUNDS) as advance:
+        for _ in range(ROUNDS):
+            for method, inputs, taken in zip(methods, given, turns, strict=True):
+                times = []
+                for _ in range(WARM + RUNS):
+                    start = time.perf_counter()
+                    method.execute(inputs)
+                    times.append(1000 * (time.perf_counter() - start))
+                taken.append(median(times[WARM:]))
+            advance(1)
+    return [median(taken) for taken in turns]
