@@ -35,9 +35,10 @@ schema: .venv/installed  ## Write the published JSON Schemas anew
 	$(BIN)/python -m volo_edge.device_results > docs/device-results.schema.json
 	$(BIN)/python -m volo_edge.report.contents > docs/report.schema.json
 
-benchmark: .venv/installed  ## VOLO-D1's files beside every other runtime that executes VOLO: a quarter of an hour
-	$(BIN)/python -m pip install --quiet '.[bench]'
+benchmark: .venv/installed  ## VOLO-D1 beside every other runtime that executes it, and D1 to D5: three quarters of an hour
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/scale.py
 
 .venv/installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "volo-edge needs Python 3.10 to 3.13; pass PYTHON=/path/to/python" >&2; exit 2; }

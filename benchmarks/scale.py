@@ -2,22 +2,18 @@
 
     python benchmarks/scale.py --output docs/results/scale
 
-Converts VOLO-D1 at four image sizes and D1 to D5 at 224 pixels (weights filled by name, see `variants.py`), each with
-the installed command in a process of its own; then times the files, each in a process of its own and their turns
-interleaved, as `volo-edge benchmark` does. Writes `scale.json`, `scale.svg` and a table. D5 converted with single
-precision is 1.2 GB; the folder for all of it needs 5.
+Converts VOLO-D1 at four image sizes and D1 to D5 at 224 pixels (see `conversion.py`); then times the files, each in a
+process of its own and their turns interleaved, as `volo-edge benchmark` does. Writes `scale.json`, `scale.svg` and a
+table. The files are 5 GB together.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,17 +23,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from safetensors.torch import save_file
 
 import calibration
+from benchmarks.conversion import convert, write_weights
 from calibration.images import balanced_subset, find_images, stream
 from converters.executorch.program import read_forward
-from tests.weights import named_weights
 from volo_edge import artifact, machine
 from volo_edge.benchmark.measure import race
 from volo_edge.console import Steps
-from volo_edge.model import VOLO
-from volo_edge.variants import VARIANTS
 
 SCHEMES = ("fp32", "int8-dynamic")
 SIZES = (224, 384, 448, 512)
@@ -58,30 +51,21 @@ COLUMNS = (
 )
 
 
-def convert(name: str, size: int, scheme: str, folder: Path, weights: Path) -> dict[str, Any]:
-    """A conversion's figures: the command's seconds and peak memory, and what is in the file."""
-    command = [str(Path(sys.executable).with_name("volo-edge")), "convert", "--json", "--target", "executorch"]
-    command += ["--quantize", scheme, "--model", name, "--image-size", str(size), "--weights", str(weights)]
-    command += ["--calibration", str(calibration.DEMO_CALIBRATION), "--output", str(folder)]
-    start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{name} at {size}, {scheme}: volo-edge ended with {os.waitstatus_to_exitcode(status)}")
-    manifest = json.loads(said)["manifest"]
+def figures(name: str, side: int, scheme: str, folder: Path, weights: Path) -> dict[str, Any]:
+    """What converting cost, and what is in the file."""
+    said = convert(name, scheme, weights, folder, side=side)
+    manifest = said["manifest"]
     return {
         "model": name,
-        "size": size,
+        "size": side,
         "scheme": scheme,
         "macs": manifest["graph"]["macs"],
         "parameters": manifest["model"]["parameters"],
         "file_bytes": manifest["files"]["model"]["bytes"],
         "relative_error": manifest["parity"]["relative_error"],
         "planned_bytes": sum(read_forward(artifact.read(folder).model_path).plan["non_const_buffer_sizes"]),
-        "convert_seconds": time.monotonic() - start,
-        "convert_peak_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        "convert_seconds": said["command_seconds"],
+        "convert_peak_bytes": said["peak_bytes"],
     }
 
 
@@ -163,13 +147,10 @@ def main() -> None:
         folders = []
         for name, size in wanted:
             weights = Path(place) / "weights.safetensors"
-            architecture = replace(VARIANTS[name].architecture, image_size=(size, size))
-            state = named_weights(VOLO(architecture)).state_dict()
-            save_file({key: tensor.contiguous() for key, tensor in state.items()}, weights)
-            del state
+            write_weights(name, weights, size)
             for scheme in SCHEMES:
                 folders.append(Path(place) / f"{name}-{size}-{scheme}")
-                found.append(convert(name, size, scheme, folders[-1], weights))
+                found.append(figures(name, size, scheme, folders[-1], weights))
                 print(found[-1], file=sys.stderr, flush=True)
         sizes = [number for number, one in enumerate(found) if one["model"] == VARIANT]
         variants = [number for number, one in enumerate(found) if one["size"] == SIZES[0]]

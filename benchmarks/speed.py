@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py [volo_d1_224] [--output docs/results/speed.json]
 
-Converts the model (weights filled by name, see `variants.py`) to single precision and to the 8-bit schemes, times the
+Converts the model (see `conversion.py`) to single precision and to the 8-bit schemes, times the
 files with `volo-edge benchmark` beside every other runtime that is installed (`pip install 'volo-edge[bench,litert]'`
 for all), lowers the model that was not decomposed with ExecuTorch's own recipe, and times the commands that a person
 waits for. Prints a table of ratios, each of one run on one machine, with what they should be at most.
@@ -22,9 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from safetensors.torch import save_file
-
-import calibration
+from benchmarks.conversion import COMMAND, convert, write_weights
 from benchmarks.stock import lowered
 from tests.weights import named_weights
 from volo_edge.benchmark.measure import paired
@@ -32,18 +30,9 @@ from volo_edge.benchmark.request import PEERS
 from volo_edge.model import VOLO
 from volo_edge.variants import VARIANTS
 
-COMMAND = str(Path(sys.executable).with_name("volo-edge"))
 SCHEMES = ("fp32", "int8-dynamic", "int8-hybrid")
 ROUNDS = ("--rounds", "15", "--runs", "5")  # short turns: a round is over before the machine's speed changes
 QUICK = (("--help",), ("models",), ("schemes",), ("convert", "--target", "corel"))
-
-
-def convert(scheme: str, name: str, weights: Path, output: Path) -> dict[str, Any]:
-    """What `--json` says of a conversion."""
-    asked = [COMMAND, "convert", "--json", "--target", "executorch", "--quantize", scheme, "--model", name]
-    asked += ["--weights", str(weights), "--calibration", str(calibration.DEMO_CALIBRATION), "--output", str(output)]
-    said: dict[str, Any] = json.loads(subprocess.run(asked, stdout=subprocess.PIPE, check=True).stdout)
-    return said
 
 
 def waited(arguments: tuple[str, ...]) -> float:
@@ -66,14 +55,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         weights = folder / "weights.safetensors"
+        write_weights(args.model, weights)
         model = named_weights(VOLO(VARIANTS[args.model].architecture))
-        save_file({key: tensor.contiguous() for key, tensor in model.state_dict().items()}, weights)
         found["stock_lowering_seconds"] = lowered(model.requires_grad_(False), folder / "stock.pte")[0]
         del model
         artifacts = [folder / scheme for scheme in SCHEMES]
         for scheme, output in zip(SCHEMES, artifacts, strict=True):
-            said = convert(scheme, args.model, weights, output)
+            said = convert(args.model, scheme, weights, output)
             found[f"{scheme}_lowering_seconds"] = said["lowering_seconds"]
+            found[f"{scheme}_peak"] = said["peak_bytes"] / (4 * said["manifest"]["model"]["parameters"])
         asked = [COMMAND, "benchmark", *map(str, artifacts), "--weights", str(weights), "--json", *ROUNDS]
         installed = [name for name, peer in PEERS.items() if not peer.missing]
         asked += ["--against", ",".join(installed), "--output", str(folder / "benchmark")]
@@ -94,6 +84,7 @@ def table(found: dict[str, Any]) -> str:
         ("fp32 / ONNX Runtime fp32", ratio(turns, "fp32", "onnxruntime"), 0.65),
         ("fp32 / eager", ratio(turns, "fp32", "eager"), 0.30),
         ("lowering / stock lowering", found["fp32_lowering_seconds"] / found["stock_lowering_seconds"], 0.50),
+        ("peak memory of convert / float weights", found["fp32_peak"], 5.0),
         ("slowest of the quick commands, s", max(found["commands"].values()), 0.50),
     ]
     lines = ["| contender | ms | spread | error |", "|---|---:|---:|---:|"]

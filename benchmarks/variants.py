@@ -2,9 +2,7 @@
 
     python benchmarks/variants.py --target executorch --output docs/results/variants-executorch.json
 
-Published weights are not needed for these figures: each tensor is filled from its own name with unit-gain noise (as
-the tests' oracles are), which leaves shapes, operators, time and rounding as they are. The photographs are real. Each
-conversion runs the installed command in a process of its own. Prints a table and writes JSON.
+Each is converted as `conversion.py` says. Prints a table and writes JSON.
 """
 
 from __future__ import annotations
@@ -14,19 +12,13 @@ import itertools
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from safetensors.torch import save_file
-
-import calibration
-from tests.weights import named_weights
-from volo_edge.model import VOLO
+from benchmarks.conversion import convert, write_weights
 from volo_edge.variants import VARIANTS
 
 COLUMNS = (
@@ -47,26 +39,10 @@ COLUMNS = (
 def measure(name: str, target: str, scheme: str, folder: Path) -> dict[str, object]:
     """The figures of one conversion."""
     weights = folder / f"{name}.safetensors"
-    model = named_weights(VOLO(VARIANTS[name].architecture))
-    save_file({key: tensor.contiguous() for key, tensor in model.state_dict().items()}, weights)
-    weight_bytes = 4 * sum(parameter.numel() for parameter in model.parameters())
-    del model
-    output = folder / name
-    command = [str(Path(sys.executable).with_name("volo-edge")), "convert", "--json", "--model", name]
-    command += ["--weights", str(weights), "--target", target, "--quantize", scheme, "--output", str(output)]
-    command += ["--calibration", str(calibration.DEMO_CALIBRATION)]
-    start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - start
+    write_weights(name, weights)
+    result = convert(name, scheme, weights, folder / name, target)
     weights.unlink()
-    if status:
-        raise SystemExit(f"{name}: volo-edge ended with {os.waitstatus_to_exitcode(status)}")
-    result = json.loads(printed)
     manifest = result["manifest"]
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {
         "model": name,
         "target": target,
@@ -75,10 +51,10 @@ def measure(name: str, target: str, scheme: str, folder: Path) -> dict[str, obje
         "file_bytes": manifest["files"]["model"]["bytes"],
         "graph": {key: manifest["graph"][key] for key in ("delegate_calls", "undelegated_ops", "macs")},
         "parity": manifest["parity"],
-        "seconds": seconds,
+        "seconds": result["command_seconds"],
         "lowering_seconds": result["lowering_seconds"],
-        "peak_bytes": peak,
-        "weight_bytes": weight_bytes,
+        "peak_bytes": result["peak_bytes"],
+        "weight_bytes": 4 * manifest["model"]["parameters"],
     }
 
 
