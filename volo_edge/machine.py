@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +42,14 @@ def give_memory_back() -> None:
 
 
 def peak_memory() -> int:
-    """Bytes of memory that this process had at most, what it shares with others counted in (getrusage(2))."""
-    import resource  # of Unix alone
+    """Bytes of memory that this process had at most, what it shares with others counted in."""
+    try:  # on Linux getrusage(2) counts in what the process had that started this one
+        (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        return int(peak) * 1024
+    except (OSError, ValueError):
+        import resource  # of Unix alone
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def processor() -> str:
