@@ -119,7 +119,7 @@ def draw(sizes: list[dict[str, Any]], variants: list[dict[str, Any]], path: Path
     left, right = figure.subplots(1, 2)
     for axes, found, of, label in (
         (left, sizes, "size", "pixels a side, VOLO-D1"),
-        (right, variants, "macs", "multiplications an image, D1 to D5 at 224"),
+        (right, variants, "macs", "VOLO-D1 to D5 at 224 pixels, by their multiplications"),
     ):
         for scheme, colour in zip(SCHEMES, ("#332288", "#117733"), strict=True):
             some = [one for one in found if one["scheme"] == scheme]
@@ -128,10 +128,13 @@ def draw(sizes: list[dict[str, Any]], variants: list[dict[str, Any]], path: Path
             spread = [[t - min(o["turns"]), max(o["turns"]) - t] for t, o in zip(times, some, strict=True)]
             axes.errorbar(places, times, yerr=np.transpose(spread), fmt="o-", color=colour, label=label_of, capsize=2)
         axes.set(xscale="log", yscale="log", xlabel=label, ylabel="milliseconds an image")
-        axes.grid(True, which="both", alpha=0.2)
+        axes.set_yticks(steps := (50, 100, 200, 500, 1000), [str(step) for step in steps])
+        axes.grid(True, alpha=0.2)
         axes.legend(fontsize=8)
-    left.set_xticks(SIZES, map(str, SIZES))
-    left.minorticks_off()
+    left.set_xticks(SIZES, [str(side) for side in SIZES])
+    right.set_xticks([one["macs"] for one in variants[:: len(SCHEMES)]], [name[5:7].upper() for name in NAMES])
+    for axes in (left, right):
+        axes.minorticks_off()
     figure.savefig(path, metadata={"Date": None})
 
 
