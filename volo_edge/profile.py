@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from converters.executorch.run import set_threads
 from converters.targets import Choice, choose
 from volo_edge import machine, variants
 from volo_edge.artifact import Artifact, Manifest
@@ -180,10 +181,9 @@ def _programs(edge: EdgeVOLO, examples: list[_Example], choice: Choice) -> Any:
 
 def _timed(paths: list[Path], given: list[tuple[Tensor, ...]], threads: int, steps: Steps) -> list[float]:
     """Milliseconds of a run of each file: the median of its turns' medians."""
-    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
     from executorch.runtime import Runtime
 
-    _unsafe_reset_threadpool(threads)
+    set_threads(threads)
     programs = [Runtime.get().load_program(path) for path in paths]  # each must outlive its method
     methods = [program.load_method("forward") for program in programs]
     turns: list[list[float]] = [[] for _ in paths]

@@ -46,6 +46,13 @@ def load(path: Path, runtime: str | None = None) -> Runner:
     return Runner(f"ExecuTorch {version('executorch')}, {backend}", run)
 
 
+def set_threads(threads: int) -> None:
+    """How many threads XNNPACK takes in this process. Before anything is loaded: later it may hang or abort (1.4.1)."""
+    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+
+    _unsafe_reset_threadpool(threads)
+
+
 def _on_core_ml(path: Path) -> Forward | None:
     """The tables of the program at `path` if it has a Core ML delegate; None if it has none or they cannot be read."""
     try:

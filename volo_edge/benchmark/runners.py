@@ -32,9 +32,7 @@ def of_artifact(folder: Path, threads: int) -> tuple[Run, int]:
     found = artifact.read(folder)
     runtime = TARGETS[found.manifest.target].module("run")
     if found.manifest.target == "executorch":
-        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-
-        _unsafe_reset_threadpool(threads)
+        runtime.set_threads(threads)
     before = machine.peak_memory()
     return runtime.load(found.model_path).run, before
 
@@ -281,8 +279,9 @@ def products(kind: str, threads: int, work: Path) -> Run:
     """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
-    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
     from executorch.runtime import Runtime
+
+    from converters.executorch.run import set_threads
 
     linears = [torch.nn.Linear(ROOFLINE, ROOFLINE, bias=False) for _ in range(PRODUCTS)]
     model = torch.nn.Sequential(*linears).eval().requires_grad_(False)
@@ -295,7 +294,7 @@ def products(kind: str, threads: int, work: Path) -> Run:
     path = work / "products.pte"
     with path.open("wb") as file:
         program.to_executorch().write_to_file(file)
-    _unsafe_reset_threadpool(threads)
+    set_threads(threads)
     method = Runtime.get().load_program(str(path)).load_method("forward")
     return lambda image: np.asarray(method.execute([torch.from_numpy(image[0])])[0])
 
