@@ -29,7 +29,6 @@ from tests.test_artifact import SCHEMA
 from volo_edge import artifact, checkpoint
 from volo_edge.decompose import CHANNELS_FIRST, EdgeVOLO, decompose
 from volo_edge.errors import RequestError
-from volo_edge.evaluate.growth import call_order
 from volo_edge.preprocess import Preprocessing
 from volo_edge.validate.metrics import relative_error
 from volo_edge.validate.reference import float_logits
@@ -158,7 +157,7 @@ def test_each_lowest_ios_has_its_operator_set(tmp_path: Path, minimum_ios: int, 
     card = Card(tuple("abcde"), "five letters", "", "", "1", {})
     edge, choice = edge_model(SMALL, CHANNELS_FIRST), choose("coreml", None, scheme, minimum_ios)
     lower(exported(edge), choice, path, card)
-    assert_stored(choice.target, path, edge, call_order(edge))
+    assert_stored(choice.target, path, edge)
     program = read_program(path)
     assert program.opset == opset
     assert program.largest_rank is not None
@@ -177,7 +176,7 @@ def test_the_published_widths_convert(tmp_path: Path, name: str) -> None:
     architecture = one_block_a_stage(VARIANTS[name].architecture)
     edge, choice = edge_model(architecture, CHANNELS_FIRST), choose("coreml", None, "fp16", None)
     lower(exported(edge), choice, path)
-    assert_stored(choice.target, path, edge, call_order(edge))
+    assert_stored(choice.target, path, edge)
     program = read_program(path)
     assert program.largest_rank is not None
     assert program.largest_rank <= 5

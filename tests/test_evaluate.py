@@ -202,6 +202,27 @@ def test_the_class_token_in_a_bias_is_taken_out() -> None:
     assert (found.blocks[-1].snr_db or 999) > 100
 
 
+@pytest.mark.parametrize("backend", ["xnnpack", "coreml"])
+def test_layers_are_known_in_any_order_and_a_spoiled_one_by_the_others(backend: str) -> None:
+    edge = edge_model(SMALL, LAYOUTS[backend])
+    order, stored = growth.call_order(edge), layers_of(edge)
+    place = order.index("post_network.0.attn.k")
+    stored[place] = dataclasses.replace(stored[place], weight=np.full_like(stored[place].weight, np.nan))
+    shuffled = [stored[index] for index in np.random.default_rng(0).permutation(len(stored))]
+    found = growth.matched(edge, shuffled)
+    for name, layer in zip(order, stored, strict=True):
+        np.testing.assert_array_equal(found[name].weight, layer.weight, err_msg=name)
+
+
+def test_of_equal_weights_order_decides() -> None:
+    edge = edge_model(SMALL, LAYOUTS["xnnpack"])
+    attn = edge.network[2][0].attn
+    attn.k.weight = attn.v.weight = attn.q.weight
+    order, stored = growth.call_order(edge), layers_of(edge)
+    found = growth.matched(edge, stored)
+    assert all(found[f"network.2.0.attn.{one}"] is stored[order.index(f"network.2.0.attn.{one}")] for one in "qkv")
+
+
 def test_layers_of_another_model_are_refused() -> None:
     edge = edge_model(SMALL, LAYOUTS["xnnpack"])
     with pytest.raises(RequestError, match="the file has no layer of shape"):

@@ -19,7 +19,6 @@ from tests.twin import make_twin
 from volo_edge import artifact, checkpoint
 from volo_edge.console import Steps
 from volo_edge.decompose import LAYOUTS, decompose
-from volo_edge.evaluate.growth import call_order
 from volo_edge.preprocess import Preprocessing
 from volo_edge.quantize.export import quantize
 from volo_edge.quantize.layers import STEM, precisions
@@ -54,13 +53,13 @@ def test_a_saved_file_holds_what_its_scheme_says_and_computes_it(
     choice = choose(target, backend, scheme, None)
     edge = edge_model(SMALL, LAYOUTS[backend])
     images = pixels(SMALL, 8)
-    chosen, order = precisions(edge, choice.scheme), call_order(edge)
+    chosen = precisions(edge, choice.scheme)
     program = quantize(edge, chosen, backend, lambda: [torch.from_numpy(images)], 8, Steps(None))
     path = tmp_path / choice.target.file
     assert choice.target.module("lower").lower(program, choice, path) == {}
 
     if (target, backend) != ("executorch", "coreml"):  # whose package is the same lowering's, and tested with it
-        assert_stored(choice.target, path, edge, order)
+        assert_stored(choice.target, path, edge)
     contents = choice.target.module("program").read_program(path)
     if target == "executorch":
         assert contents.delegates is not None and len(contents.delegates) == 1

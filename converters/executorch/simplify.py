@@ -11,10 +11,16 @@ from torch.export import ExportedProgram
 
 
 def without_repetitions(program: ExportedProgram) -> ExportedProgram:
-    """`program` with what is computed several times computed once: query, key and value each round the same tokens."""
+    """`program` with what is computed several times computed once: query, key and value each round the same tokens.
+
+    But integers of a fixed range become floats once for each reader: XNNPACK's partitioner takes that step as a part of
+    the reader, and where two share one it makes several delegates of the program.
+    """
+    import executorch.exir  # noqa: F401 registers the operator
+    import torch
     from torch.fx.passes.dialect.common.cse_pass import CSEPass
 
-    return program._transform_do_not_use(CSEPass())
+    return program._transform_do_not_use(CSEPass({torch.ops.quantized_decomposed.dequantize_per_tensor}))
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from converters.program import Activation, StoredLayer
@@ -23,6 +25,8 @@ from volo_edge.sensitivity.rounding import by_token
 
 LOGITS = "logits"
 _QUIET = 1e-8  # noise to signal, 80 dB: less changes no class
+_SAMPLE = 4096  # numbers of a weight that tell it from any other: the cosine of unlike ones is 0 to 1 / 64
+_ORDER = 1e-3  # of a cosine: the most that order counts beside likeness
 
 
 def measure(
@@ -32,7 +36,7 @@ def measure(
 
     Args:
         edge: the float edge model that the file was made from.
-        stored: the file's layers, in the order they run.
+        stored: the file's layers.
         advance: called with the size of each batch.
 
     Raises:
@@ -73,13 +77,8 @@ def measure(
 def with_layers(edge: EdgeVOLO, stored: Sequence[StoredLayer]) -> EdgeVOLO:
     """A copy of `edge` that computes with what `stored` has of each of its layers, and rounds what that rounds."""
     saved = copy.deepcopy(edge)
-    left = iter(stored)
-    for name in call_order(edge):
+    for name, found in matched(edge, stored).items():
         layer: Any = saved.get_submodule(name)
-        shape = tuple(layer.weight.shape)
-        found = next((one for one in left if one.weight.shape == shape), None)  # others are the windows' own kernels
-        if found is None:
-            raise RequestError(f"the file has no layer of shape {shape} where the model has {name}")
         if found.bias is not None:
             bias = _without_token(torch.from_numpy(np.array(found.bias)), layer, name, saved)
             layer.bias = nn.Parameter(bias, requires_grad=False)
@@ -89,6 +88,32 @@ def with_layers(edge: EdgeVOLO, stored: Sequence[StoredLayer]) -> EdgeVOLO:
         if (after := _rounding(found.made)) is not None:
             layer.register_forward_hook(lambda _, given, made, rounds=after: rounds(made))
     return saved
+
+
+def matched(edge: EdgeVOLO, stored: Sequence[StoredLayer]) -> dict[str, StoredLayer]:
+    """What `stored` has of each linear and convolution of `edge`, those within norms too, by name.
+
+    Of those of one shape, the pairs whose weights are most alike altogether: which of query, key and value runs first
+    is the lowering's choice, so order decides between equal weights alone. A layer whose weights are spoiled is what
+    no other one is like. The windows' own kernels are in files and not among the names.
+
+    Raises:
+        RequestError: a layer that the file does not have.
+    """
+    shapes: dict[tuple[int, ...], list[str]] = {}
+    for name in call_order(edge):
+        shapes.setdefault(tuple(float_weight(edge, name).shape), []).append(name)
+    found: dict[str, StoredLayer] = {}
+    for shape, names in shapes.items():
+        layers = [one for one in stored if one.weight.shape == shape]
+        if len(layers) < len(names):
+            raise RequestError(f"the file has no layer of shape {shape} where the model has {names[len(layers)]}")
+        ours = np.stack([_direction(float_weight(edge, name).numpy()) for name in names])
+        theirs = np.stack([_direction(one.weight) for one in layers])
+        apart = (np.arange(len(names))[:, None] - np.arange(len(layers))) / len(layers)
+        pairs = zip(*linear_sum_assignment(ours @ theirs.T - _ORDER * apart**2, maximize=True), strict=True)
+        found |= {names[row]: layers[column] for row, column in pairs}
+    return found
 
 
 def call_order(edge: EdgeVOLO) -> list[str]:
@@ -103,6 +128,20 @@ def call_order(edge: EdgeVOLO) -> list[str]:
         edge(torch.zeros(1, 3, *edge.architecture.image_size))
     _remove(handles)
     return order
+
+
+def float_weight(edge: EdgeVOLO, name: str) -> Tensor:
+    """The weight of a layer of `edge`; of a quantized one, what its integers and palettes stand for."""
+    weight: Any = edge.get_submodule(name).weight.data
+    dequantized: Tensor = weight if type(weight) is Tensor else weight.dequantize()
+    return dequantized
+
+
+def _direction(weight: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Numbers spread over a weight, as a vector of length 1; those that are not finite are zero, and zeros stay so."""
+    some = weight.reshape(-1)[:: -(-weight.size // _SAMPLE)].astype(np.float64)
+    some[~np.isfinite(some)] = 0
+    return some / (np.linalg.norm(some) or 1.0)
 
 
 def _without_token(bias: Tensor, layer: Any, name: str, edge: EdgeVOLO) -> Tensor:
