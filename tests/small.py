@@ -32,7 +32,7 @@ def one_block_a_stage(architecture: Architecture) -> Architecture:
 
 def edge_model(architecture: Architecture, layout: Layout) -> EdgeVOLO:
     """The edge model of weights named after their tensors."""
-    return decompose(named_weights(VOLO(architecture)), preprocessing(architecture), layout)
+    return decompose(named_weights(VOLO(architecture)), preprocessing_of(architecture), layout)
 
 
 def exported(edge: EdgeVOLO) -> ExportedProgram:
@@ -40,7 +40,7 @@ def exported(edge: EdgeVOLO) -> ExportedProgram:
     return torch.export.export(edge, (torch.zeros(1, 3, *edge.architecture.image_size),), strict=False)
 
 
-def preprocessing(architecture: Architecture) -> Preprocessing:
+def preprocessing_of(architecture: Architecture) -> Preprocessing:
     return Preprocessing.from_crop(architecture.image_size, 1.0)
 
 
@@ -54,4 +54,4 @@ def reference_logits(architecture: Architecture, images: NDArray[np.float32]) ->
     """What the float model says of `images`."""
     model = named_weights(VOLO(architecture))
     with torch.inference_mode():
-        return np.asarray(model(normalize(torch.from_numpy(images), preprocessing(architecture))))
+        return np.asarray(model(normalize(torch.from_numpy(images), preprocessing_of(architecture))))

@@ -13,59 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.weights import image, named_weights
+from tests.exactness import PRECISIONS, SMALL, logits_of, noise, reference, relative_error
+from tests.small import preprocessing_of
 from volo_edge.decompose import CHANNELS_FIRST, TOKENS_LAST, EdgeVOLO, Layout, decompose, fold, rewrites
 from volo_edge.decompose.edge import PatchProjection, multiply_adds
 from volo_edge.model import VOLO, Attention, OutlookAttention
-from volo_edge.preprocess import Preprocessing, normalize
+from volo_edge.preprocess import normalize
 from volo_edge.variants import VARIANTS, Architecture
 
 LAYOUTS = [pytest.param(layout, id=layout.name) for layout in (TOKENS_LAST, CHANNELS_FIRST)]
-PRECISIONS = [pytest.param(torch.float32, 1e-5, id="float32"), pytest.param(torch.float64, 1e-10, id="float64")]
-
-SMALL = Architecture(
-    layers=(2, 1, 1),
-    embed_dims=(12, 24, 24),
-    num_heads=(2, 4, 4),
-    stem_hidden_dim=8,
-    image_size=(64, 64),
-    num_classes=5,
-)
 ODD = dataclasses.replace(SMALL, image_size=(72, 88))  # 9 x 11 tokens: a short last row and column of windows
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def preprocessing_of(architecture: Architecture) -> Preprocessing:
-    return Preprocessing.from_crop(architecture.image_size, 1.0)
-
-
-def reference(architecture: Architecture, dtype: torch.dtype = torch.float64) -> VOLO:
-    with torch.device("meta"):
-        model = VOLO(architecture)
-    return named_weights(model).to(dtype)
-
-
-def noise(architecture: Architecture, batch: int = 2, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Images of noise, no two alike, in 0..255."""
-    images = [torch.from_numpy(image(architecture.image_size, seed)) for seed in range(batch)]
-    return (torch.cat(images).to(dtype) * 60 + 110).clamp(0, 255)
-
-
-def logits_of(model: nn.Module, images: Tensor) -> Tensor:
-    with torch.inference_mode():
-        result: Tensor = model(images)
-    return result
-
-
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """Of the logits that differ most, image by image."""
-    assert found.dtype == expected.dtype
-    assert found.shape == expected.shape
-    assert expected.std(-1).min() > 0.1  # logits that are all alike would prove nothing
-    norm = torch.linalg.vector_norm
-    return float((norm(found - expected, dim=-1) / norm(expected, dim=-1)).max())
 
 
 def modules(model: nn.Module, kind: type) -> list[Any]:

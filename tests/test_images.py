@@ -241,6 +241,7 @@ def test_stream_interrupted(tmp_path: Path, error: type[BaseException]) -> None:
 def test_a_program_interrupted_ends() -> None:
     code = (
         "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs are born ignoring it
         "from calibration import DEMO_VALIDATION\n"
         "from calibration.images import find_images, stream\n"
         "from volo_edge.preprocess import Preprocessing\n"

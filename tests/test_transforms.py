@@ -14,25 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.exactness import PRECISIONS, SMALL, logits_of, noise, reference, relative_error
+from tests.small import preprocessing_of
 from tests.twin import SPREAD, make_twin
-from tests.weights import image, named_weights
 from volo_edge.decompose import fold
 from volo_edge.decompose.rewrites import blocks
 from volo_edge.model import VOLO, Attention, OutlookAttention
-from volo_edge.preprocess import Preprocessing, normalize
+from volo_edge.preprocess import normalize
 from volo_edge.quantize.transforms import ROBUST, equalize, rotate, rotation
 from volo_edge.variants import Architecture
 
-PRECISIONS = [pytest.param(torch.float32, 1e-5, id="float32"), pytest.param(torch.float64, 1e-10, id="float64")]
-
-SMALL = Architecture(
-    layers=(2, 1, 1),
-    embed_dims=(12, 24, 24),
-    num_heads=(2, 4, 4),
-    stem_hidden_dim=8,
-    image_size=(64, 64),
-    num_classes=5,
-)
 ARCHITECTURES: dict[str, Architecture] = {
     "small": SMALL,
     "oblong and odd": dataclasses.replace(SMALL, image_size=(72, 88)),
@@ -43,44 +34,13 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 architectures = pytest.mark.parametrize("architecture", ARCHITECTURES.values(), ids=ARCHITECTURES)
 
-
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def preprocessing_of(architecture: Architecture) -> Preprocessing:
-    return Preprocessing.from_crop(architecture.image_size, 1.0)
-
-
-def reference(architecture: Architecture, dtype: torch.dtype = torch.float64) -> VOLO:
-    with torch.device("meta"):
-        model = VOLO(architecture)
-    return named_weights(model).to(dtype)
 
 
 def folded(architecture: Architecture, dtype: torch.dtype = torch.float64) -> VOLO:
     model = reference(architecture, dtype)
     fold(model, preprocessing_of(architecture))
     return model
-
-
-def noise(architecture: Architecture, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Two images of noise, in 0..255."""
-    images = [torch.from_numpy(image(architecture.image_size, seed)) for seed in range(2)]
-    return (torch.cat(images).to(dtype) * 60 + 110).clamp(0, 255)
-
-
-def logits_of(model: nn.Module, images: Tensor) -> Tensor:
-    with torch.inference_mode():
-        result: Tensor = model(images)
-    return result
-
-
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """Of the logits that differ most, image by image."""
-    assert found.dtype == expected.dtype
-    assert expected.std(-1).min() > 0.1  # logits that are all alike would prove nothing
-    norm = torch.linalg.vector_norm
-    return float((norm(found - expected, dim=-1) / norm(expected, dim=-1)).max())
 
 
 def both(model: VOLO) -> None:
@@ -100,7 +60,7 @@ def test_the_function_stays(
     model = reference(architecture, dtype)
     make_twin(model)  # so that there is much to do
     fold(model, preprocessing_of(architecture))
-    pixels = noise(architecture, dtype)
+    pixels = noise(architecture, dtype=dtype)
     expected, before = logits_of(model, pixels), copy.deepcopy(model.state_dict())
     rewrite(model)
     assert relative_error(logits_of(model, pixels), expected) < bound
@@ -115,7 +75,7 @@ def test_the_function_stays(
 @architectures
 def test_the_twin_has_the_same_function(architecture: Architecture, dtype: torch.dtype, bound: float) -> None:
     model = reference(architecture, dtype)
-    images = normalize(noise(architecture, dtype), preprocessing_of(architecture))
+    images = normalize(noise(architecture, dtype=dtype), preprocessing_of(architecture))
     expected, keys = logits_of(model, images), model.state_dict().keys()
     make_twin(model)
     assert relative_error(logits_of(model, images), expected) < bound
@@ -127,7 +87,7 @@ def test_the_twin_has_the_same_function(architecture: Architecture, dtype: torch
 def test_the_twin_made_easy_has_the_same_function(dtype: torch.dtype, bound: float) -> None:
     architecture = ARCHITECTURES["oblong and odd"]
     model = reference(architecture, dtype)
-    pixels = noise(architecture, dtype)
+    pixels = noise(architecture, dtype=dtype)
     expected = logits_of(model, normalize(pixels, preprocessing_of(architecture)))
     make_twin(model)
     fold(model, preprocessing_of(architecture))
@@ -301,7 +261,7 @@ def test_an_outlier_channel_of_the_residual_stream_disappears() -> None:
     model.patch_embed.proj.weight.data[20] *= 50  # one channel of the outlookers' tokens
     model.pos_embed.data[..., 70] += 60  # and one of the transformers'
     model.cls_token.data[..., 70] += 60
-    pixels = noise(WIDE, torch.float32)
+    pixels = noise(WIDE, dtype=torch.float32)
     expected, before = logits_of(model, pixels), peaks(model, pixels)
     rotate(model)
     after = peaks(model, pixels)

@@ -50,7 +50,6 @@ PARITY_IMAGES = 32
 SELFTEST_IMAGES = 4
 RANGE_IMAGES = 8
 CALIBRATION_SEED = 0
-_PIXELS_TOGETHER = 2**18  # in a batch of the float model: enough to keep two cores busy, little beside its weights
 _PHOTO_SIDE = 1024  # pixels: four photographs of a camera's full size would be larger than most models
 
 
@@ -100,7 +99,7 @@ def convert(request: Request, steps: Steps) -> Converted:
                 said = doubts(fit, preprocessing, num_classes)
             calibrated = artifact.Calibration(len(fit), CALIBRATION_SEED, list_hash(fit), said)
         shots, images = _photographs(proof, preprocessing, skipped)
-        together = max(1, _PIXELS_TOGETHER // (size[0] * size[1]))
+        together = machine.images_together(size)
         with steps.step("float reference", len(images)) as advance:
             run = partial(float_logits, loaded.model, preprocessing=preprocessing)
             reference = _in_turn(run, images, together, advance)

@@ -11,6 +11,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+_PIXELS_TOGETHER = {"cpu": 2**18}  # enough to keep two cores busy, little beside the weights of a VOLO
+_PIXELS_ON_A_GPU = 2**23
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -27,6 +30,12 @@ def this() -> Machine:
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     system = f"macOS {platform.mac_ver()[0]}" if platform.system() == "Darwin" else platform.system()
     return Machine(f"{system}, {platform.machine()}", processor(), cores)
+
+
+def images_together(size: tuple[int, int], device: str = "cpu") -> int:
+    """How many images of `size` (height, width) the float model takes in a batch on a kind of `device`, at least 1."""
+    height, width = size
+    return max(1, _PIXELS_TOGETHER.get(device, _PIXELS_ON_A_GPU) // (height * width))
 
 
 def give_memory_back() -> None:

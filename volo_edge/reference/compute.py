@@ -23,16 +23,13 @@ from volo_edge import __version__, checkpoint, files
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
 from volo_edge.errors import RequestError
-from volo_edge.machine import processor
+from volo_edge.machine import images_together, processor
 from volo_edge.preprocess import Preprocessing, normalize
 from volo_edge.reference import file
 from volo_edge.reference.file import Record, Reference
 from volo_edge.reference.request import Request, check
 from volo_edge.validate.answers import Run, collect
 from volo_edge.validate.metrics import Logits
-
-_PIXELS_TOGETHER = {"cpu": 2**18}  # in a batch: enough to keep two cores busy
-_PIXELS_ON_A_GPU = 2**23
 
 
 @dataclass(frozen=True)
@@ -91,8 +88,6 @@ def of(loaded: LoadedModel, images: ImageList, device: str, state: Path, steps: 
         classes=images.classes,
         versions={"volo_edge": __version__, **{name: version(name) for name in ("torch", "numpy", "pillow")}},
     )
-    height, width = architecture.image_size
-    pixels = _PIXELS_TOGETHER.get(chosen.type, _PIXELS_ON_A_GPU)
     key = files.key(record.weights_sha256, record.list_sha256, preprocessing, chosen.type, record.versions["torch"])
     resumed: list[int] = []
     with steps.step(f"float reference on {record.device_name}", len(images)) as advance:
@@ -105,7 +100,7 @@ def of(loaded: LoadedModel, images: ImageList, device: str, state: Path, steps: 
             images,
             preprocessing,
             lambda: _runner(loaded, preprocessing, chosen),
-            max(1, pixels // (height * width)),
+            images_together(architecture.image_size, chosen.type),
             architecture.num_classes,
             state / f"reference-{key}.f32",
             progress,

@@ -31,6 +31,7 @@ from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
 from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
 from volo_edge.errors import RequestError
+from volo_edge.machine import images_together
 from volo_edge.preprocess import Preprocessing
 from volo_edge.quantize.layers import STEM, precisions, quantizable
 from volo_edge.quantize.statistics import gather
@@ -42,7 +43,6 @@ from volo_edge.validate.metrics import Logits
 
 PLOT = "sensitivity.svg"
 MEASURED_ON = "the torch graph that would be lowered, in single precision; not a file"
-_PIXELS_TOGETHER = 2**18  # in a batch
 _KEPT_BYTES = 2**30  # of features between two blocks, of all photographs, float and quantized
 
 
@@ -215,7 +215,7 @@ def measure(work: Work, steps: Steps) -> Result:
     which = precisions(edge, scheme)
 
     def batches() -> Iterator[Tensor]:
-        together = _together(work.preprocessing)
+        together = images_together(work.preprocessing.crop)
         for batch in stream(work.fit, work.preprocessing, together, on_skip=lambda name, _: skipped.setdefault(name)):
             yield torch.from_numpy(batch.inputs)
 
@@ -407,7 +407,7 @@ def _photographs(work: Work, skipped: dict[str, None], advance: Any) -> tuple[li
     """Batches of pixels (B, 3, H, W), a byte each, and the photographs' classes where they are the model's."""
     batches: list[Tensor] = []
     indices: list[int] = []
-    together = _together(work.preprocessing)
+    together = images_together(work.preprocessing.crop)
     for batch in stream(work.data, work.preprocessing, together, on_skip=lambda name, _: skipped.setdefault(name)):
         batches.append(torch.from_numpy(batch.inputs).byte())
         indices += batch.indices
@@ -418,11 +418,6 @@ def _photographs(work: Work, skipped: dict[str, None], advance: Any) -> tuple[li
     if labels is None or len(work.data.classes) != work.loaded.model.architecture.num_classes:
         return batches, None
     return batches, np.array([labels[index] for index in indices])
-
-
-def _together(preprocessing: Preprocessing) -> int:
-    height, width = preprocessing.crop
-    return max(1, _PIXELS_TOGETHER // (height * width))
 
 
 def _top1(logits: Logits, labels: Labels) -> float:
