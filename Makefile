@@ -35,7 +35,7 @@ schema: .venv/installed  ## Write the published JSON Schemas anew
 	$(BIN)/python -m volo_edge.device_results > docs/device-results.schema.json
 	$(BIN)/python -m volo_edge.report.contents > docs/report.schema.json
 
-benchmark: .venv/installed  ## VOLO-D1 beside every other runtime that executes it, and D1 to D5: three quarters of an hour
+benchmark: .venv/installed  ## VOLO-D1 beside every other runtime that executes it, and D1 to D5: 40 minutes
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/scale.py

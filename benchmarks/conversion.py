@@ -36,8 +36,11 @@ def write_weights(name: str, path: Path, side: int | None = None) -> None:
 
 def convert(
     name: str, scheme: str, weights: Path, output: Path, target: str = "executorch", side: int | None = None
-) -> dict[str, Any]:
-    """What `--json` says of a conversion, with the seconds of the whole command and the bytes of its peak memory."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a conversion cost and made, as the benchmarks' results have it, and what its `--json` says.
+
+    `seconds` and `peak_bytes` (of memory) are the whole command's.
+    """
     command = [COMMAND, "convert", "--json", "--target", target, "--quantize", scheme, "--model", name]
     command += ["--weights", str(weights), "--calibration", str(calibration.DEMO_CALIBRATION), "--output", str(output)]
     command += [] if side is None else ["--image-size", str(side)]
@@ -49,5 +52,21 @@ def convert(
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
     said: dict[str, Any] = json.loads(printed)
+    seconds = time.monotonic() - start
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return said | {"command_seconds": time.monotonic() - start, "peak_bytes": peak}
+    manifest = said["manifest"]
+    figures = {
+        "model": name,
+        "scheme": scheme,
+        "parameters": manifest["model"]["parameters"],
+        "macs": manifest["graph"]["macs"],
+        "file_bytes": manifest["files"]["model"]["bytes"],
+        "seconds": seconds,
+        "peak_bytes": peak,
+    }
+    return figures, said
+
+
+def memory(figures: dict[str, Any]) -> float:
+    """The peak of a conversion over the size of the float weights."""
+    return float(figures["peak_bytes"] / (4 * figures["parameters"]))

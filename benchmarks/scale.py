@@ -25,7 +25,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import calibration
-from benchmarks.conversion import convert, write_weights
+from benchmarks.conversion import convert, memory, write_weights
 from calibration.images import balanced_subset, find_images, stream
 from converters.executorch.program import read_forward
 from volo_edge import artifact, machine
@@ -53,19 +53,11 @@ COLUMNS = (
 
 def figures(name: str, side: int, scheme: str, folder: Path, weights: Path) -> dict[str, Any]:
     """What converting cost, and what is in the file."""
-    said = convert(name, scheme, weights, folder, side=side)
-    manifest = said["manifest"]
-    return {
-        "model": name,
+    made, said = convert(name, scheme, weights, folder, side=side)
+    return made | {
         "size": side,
-        "scheme": scheme,
-        "macs": manifest["graph"]["macs"],
-        "parameters": manifest["model"]["parameters"],
-        "file_bytes": manifest["files"]["model"]["bytes"],
-        "relative_error": manifest["parity"]["relative_error"],
+        "relative_error": said["manifest"]["parity"]["relative_error"],
         "planned_bytes": sum(read_forward(artifact.read(folder).model_path).plan["non_const_buffer_sizes"]),
-        "convert_seconds": said["command_seconds"],
-        "convert_peak_bytes": said["peak_bytes"],
     }
 
 
@@ -105,8 +97,8 @@ def table(found: list[dict[str, Any]]) -> str:
             f"{one['macs'] / 1e9:.1f}",
             f"{median(one['turns']):.0f}",
             *(f"{one[key] / 1e6:.1f}" for key in ("file_bytes", "planned_bytes")),
-            *(f"{one[key] / 1e6:.0f}" for key in ("memory", "convert_peak_bytes")),
-            f"{one['convert_peak_bytes'] / (4 * one['parameters']):.1f}",
+            *(f"{one[key] / 1e6:.0f}" for key in ("memory", "peak_bytes")),
+            f"{memory(one):.1f}",
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.conversion import convert, write_weights
+from benchmarks.conversion import convert, memory, write_weights
 from volo_edge.variants import VARIANTS
 
 COLUMNS = (
@@ -40,21 +40,14 @@ def measure(name: str, target: str, scheme: str, folder: Path) -> dict[str, obje
     """The figures of one conversion."""
     weights = folder / f"{name}.safetensors"
     write_weights(name, weights)
-    result = convert(name, scheme, weights, folder / name, target)
+    made, said = convert(name, scheme, weights, folder / name, target)
     weights.unlink()
-    manifest = result["manifest"]
-    return {
-        "model": name,
+    manifest = said["manifest"]
+    return made | {
         "target": target,
-        "scheme": scheme,
-        "parameters": manifest["model"]["parameters"],
-        "file_bytes": manifest["files"]["model"]["bytes"],
-        "graph": {key: manifest["graph"][key] for key in ("delegate_calls", "undelegated_ops", "macs")},
+        "graph": {key: manifest["graph"][key] for key in ("delegate_calls", "undelegated_ops")},
         "parity": manifest["parity"],
-        "seconds": result["command_seconds"],
-        "lowering_seconds": result["lowering_seconds"],
-        "peak_bytes": result["peak_bytes"],
-        "weight_bytes": 4 * manifest["model"]["parameters"],
+        "lowering_seconds": said["lowering_seconds"],
     }
 
 
@@ -73,7 +66,7 @@ def row(result: dict) -> str:
         f"{parity['top1_agreement']:.0%} of {parity['images']}" if ran else "",
         f"{result['seconds']:.0f}",
         f"{result['peak_bytes'] / 1e6:.0f}",
-        f"{result['peak_bytes'] / result['weight_bytes']:.1f}",
+        f"{memory(result):.1f}",
     )
     return f"| {' | '.join(map(str, cells))} |"
 

@@ -1,4 +1,4 @@
-"""What this machine is, for records of how a number was made."""
+"""This machine: what it is, for records of how a number was made, and how much of it to use."""
 
 from __future__ import annotations
 
