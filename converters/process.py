@@ -17,12 +17,14 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from converters.runner import Array, RuntimeMissing
+from volo_edge import machine
 from volo_edge.errors import RequestError
 
 _PATIENCE = 5.0  # seconds that a process has to end with its input
@@ -34,10 +36,12 @@ class Process:
     Args:
         command: starts it.
         path: the file, for messages.
+        processor: see below; None for this machine's.
         environment: what it has besides this process's own.
 
     Attributes:
         runtime: what runs the file, with its version, as reports name it.
+        processor: whose code it runs: "x86-64", "arm64 armv8.2-dotprod".
         seconds: that the last image took the runtime, without its way there and back.
 
     Raises:
@@ -45,7 +49,14 @@ class Process:
         RuntimeMissing: this machine has no runtime for it.
     """
 
-    def __init__(self, command: Sequence[str], path: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        path: Path,
+        processor: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.processor = processor or machine.instruction_set()
         self._path, self._said = path, tempfile.TemporaryFile()  # noqa: SIM115 closed with the process
         self._process = subprocess.Popen(
             command,
@@ -77,6 +88,11 @@ class Process:
             sizes = ("x".join(map(str, shape)) for shape in (self._image[1:], images.shape[1:]))
             raise RequestError("{} takes images of {}, not of {}: convert it again".format(self._path, *sizes))
         return np.stack([self._answer(image) for image in images])
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """Those for products of numbers that it was seen to execute; () where nothing watches."""
+        return ()
 
     def _answer(self, image: Array) -> Array:
         given, made = self._pipes()
@@ -116,23 +132,36 @@ class Process:
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """A command that runs `module` in this Python, which finds what this process finds and nothing in its own folder."""
+    """A command that runs `module` in this Python; it finds what this process finds, and nothing in its own folder."""
     start = f"import sys; sys.path[:] = {sys.path!r}; sys.argv[0] = {module!r}; import runpy; "
     return [sys.executable, "-c", f"{start}runpy.run_module({module!r}, run_name='__main__')", *arguments]
 
 
-def load(target: str, path: Path, runtime: str | None = None) -> Process:
-    """The file at `path` of a `target`, in this machine's `runtime`, see the target's own `run.load`."""
+def load(target: str, path: Path, runtime: str | None = None, processor: str | None = None) -> Process:
+    """The file at `path` of a `target`, ready to run.
+
+    Args:
+        target: a key of `converters.targets.TARGETS`.
+        path: the .pte file or the .mlpackage folder.
+        runtime: a key of `converters.targets.RUNTIMES`; None for the first that takes the file here.
+        processor: of runtime "arm64", a key of `converters.executorch.arm64.processors.PROCESSORS`.
+
+    Raises:
+        RequestError: the file is damaged, or the runtime does not take it.
+        RuntimeMissing: this machine has no such runtime.
+    """
+    if runtime == "arm64":
+        from converters.executorch import arm64
+
+        return arm64.load(path, processor)
     return Process(python("converters.worker", target, str(path), runtime or ""), path)
 
 
 def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         assert pipe is not None
-        try:
+        with suppress(BrokenPipeError):  # it ended before it read all
             pipe.close()
-        except BrokenPipeError:  # it ended before it read all
-            pass
     try:
         process.wait(_PATIENCE)
     except subprocess.TimeoutExpired:

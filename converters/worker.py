@@ -21,7 +21,7 @@ from volo_edge.errors import RequestError
 
 
 def main(target: str, path: str, runtime: str) -> None:
-    """Load the file of a `target` at `path` in a `runtime`, "" for what the machine has, and answer until input ends."""
+    """Load a `target`'s file in a `runtime`, "" for what the machine has, and answer until input ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
