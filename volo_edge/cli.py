@@ -11,11 +11,14 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from volo_edge import __version__, interrupts, show
 from volo_edge.console import Console, captured
 from volo_edge.errors import GateError, RequestError, did_you_mean
+
+if TYPE_CHECKING:
+    from volo_edge.selftest import Tested
 
 EXIT_STATUS = "exit status: 0 done; 2 bad request or input, or interrupted; 3 a gate failed; 1 anything else"
 
@@ -99,7 +102,8 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
     check_processors(args.arm64_cpu, args.runtime)
     check_profile(args.profile, args.threads, found.manifest.backend)
     program = TARGETS[found.manifest.target].module("program").read_program(found.model_path)
-    tested, profile = (), None
+    tested: tuple[Tested, ...] = ()
+    profile = None
     if args.runtime and not args.profile:
         from volo_edge import selftest
 
@@ -111,7 +115,7 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
                 from volo_edge.profile import profile as run
             profile = run(found, args.threads, steps)
     if console.json:
-        told = {"manifest": artifact.as_json(found.manifest), "program": asdict(program)}
+        told: dict[str, Any] = {"manifest": artifact.as_json(found.manifest), "program": asdict(program)}
         told |= {"selftest": [asdict(one) | {"passed": one.passed} for one in tested]} if tested else {}
         console.result(told | ({"profile": asdict(profile)} if profile else {}))
     show.inspected(console, found, program)

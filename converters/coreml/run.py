@@ -67,5 +67,5 @@ def evaluated(program: evaluator.Evaluator, image: str, logits: str, runtime: st
     def run(images: Array) -> Array:
         return np.concatenate([program(**{image: one[None]})[logits] for one in images])
 
-    image, answer = (tuple(side for side in value.shape if side is not None) for value in (given, made))
-    return Runner(runtime, image, math.prod(answer), run)
+    size, answer = (tuple(side for side in value.shape if side is not None) for value in (given, made))
+    return Runner(runtime, size, math.prod(answer), run)

@@ -7,37 +7,77 @@ the SDK is fetched, the runner built, and a processor that qemu is to compute is
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from converters.executorch.arm64 import build, instructions, probe, qemu, sdk
-from converters.executorch.arm64.processors import PROCESSORS, USUAL, Processor, find
+from converters import process
+from converters.executorch.arm64 import build, instructions, probe, qemu
+from converters.executorch.arm64.processors import COMMON, PROCESSORS, USUAL, Processor, find
+from converters.process import Process
 from converters.runner import RuntimeMissing
+from volo_edge import machine
+from volo_edge.console import Steps
 
-__all__ = ["PROCESSORS", "USUAL", "Processor", "command", "count", "describe", "find", "usual"]
-
-
-def usual() -> Processor | None:
-    """What a file runs on where nothing is said: this machine's own processor on ARM64 Linux, else a common phone's."""
-    return None if build.native() else PROCESSORS["armv8.2-dotprod"]
+__all__ = ["PROCESSORS", "USUAL", "Emulated", "Processor", "command", "count", "find", "load", "prepare"]
 
 
-def describe(processor: Processor | None) -> str:
-    """What runs the file, for reports: "ExecuTorch 1.5.1, XNNPACK, armv8.0 in qemu 7.2.22"."""
-    where = "ARM64" if processor is None else f"{processor.name} in qemu {qemu.find().version}"
-    return f"ExecuTorch {sdk.VERSION}, XNNPACK, {where}"
+def prepare(names: Sequence[str], steps: Steps) -> tuple[str, ...]:
+    """The processors to run files on besides this machine's own, ready; what they need is fetched, built and tried now.
+
+    Args:
+        names: of those asked for; () for the usual, which are none besides its own on ARM64 Linux.
+
+    Raises:
+        RuntimeMissing: this machine lacks something for it, or its qemu computes one of them wrongly.
+    """
+    chosen = tuple(names) or (() if build.native() else USUAL)
+    for name in chosen:
+        with steps.step(f"making {name} ready"):
+            _prefix(find(name), ())
+    return chosen
 
 
-def command(
-    path: Path, processor: Processor | None, *, threads: int | None = None, trace: Path | None = None
-) -> list[str]:
-    """A command that reads images and writes logits, see `runner.cpp`; its environment is the caller's.
+def load(path: Path, name: str | None) -> Process:
+    """The program at `path` on a processor, ready to run.
 
     Args:
         path: the program.
-        processor: what qemu computes; None for this machine's own.
+        name: of the processor; None for this machine's own on ARM64 Linux, and a common phone's elsewhere.
+
+    Raises:
+        RequestError: the program is damaged, or not one that XNNPACK computes.
+        RuntimeMissing: as of `prepare`.
+    """
+    if name is None and build.native():
+        return process.load("executorch", path, "native")
+    return Emulated(path, find(name or COMMON))
+
+
+class Emulated(Process):
+    """A program on a processor that qemu computes."""
+
+    def __init__(self, path: Path, processor: Processor) -> None:
+        self._place = tempfile.TemporaryDirectory()  # goes with this object
+        self._trace = Path(self._place.name) / "trace"
+        super().__init__(command(path, processor, trace=self._trace), path, f"arm64 {processor.name}")
+        self.runtime = f"{self.runtime} in qemu {qemu.find().version}"
+
+    @property
+    def instructions(self) -> tuple[str, ...]:
+        """Those for products of numbers that it executed, keys of `instructions.PRODUCTS`. The process ends with it."""
+        self.close()  # and qemu's log is whole
+        return instructions.products(self._trace)
+
+
+def command(path: Path, processor: Processor, *, threads: int | None = None, trace: Path | None = None) -> list[str]:
+    """A command that reads images and writes logits, as `converters.process` describes.
+
+    Args:
+        path: the program.
+        processor: what qemu computes.
         threads: of the runtime; as many as it finds good where None.
-        trace: where qemu writes what it translated, for `instructions.products`; not of this machine's own processor.
+        trace: where qemu writes what it translated, for `instructions.products`.
 
     Raises:
         RuntimeMissing: this machine lacks something for it, or its qemu computes the processor wrongly.
@@ -58,16 +98,13 @@ def count(paths: Sequence[Path], processor: Processor) -> list[int]:
     return instructions.count(run)
 
 
-def _prefix(processor: Processor | None, log: Sequence[str]) -> list[str]:
+def _prefix(processor: Processor, log: Sequence[str]) -> list[str]:
     """The command without the runner's own arguments."""
     if sys.platform != "linux":
-        raise RuntimeMissing("a file runs as ARM64 code on Linux only, because the runner is a Linux program: use Linux")
-    if processor is None and not build.native():
-        raise RuntimeMissing(f"this machine's own processor is no ARM64: choose one of {', '.join(PROCESSORS)}")
-    found = None if processor is None else qemu.find()  # before anything is fetched
+        here = "; this machine is ARM64 itself, and --runtime native runs that" * (machine.instruction_set() == "arm64")
+        raise RuntimeMissing(f"--runtime arm64 needs Linux, because what runs the file is a Linux program{here}")
+    found = qemu.find()  # before anything is fetched
     compiler = build.compiler()
     runner = build.runner(compiler)
-    if processor is None or found is None:
-        return [str(runner)]
     probe.require(processor, found, compiler, runner)
     return probe.emulated(processor, found, compiler, runner, log)

@@ -107,12 +107,13 @@ def _tried(processor: Processor, found: qemu.Qemu, compiler: build.Compiler, run
             ended = subprocess.run(command, input=images().tobytes(), capture_output=True, timeout=_SECONDS)
         except subprocess.TimeoutExpired:
             return Result(None, (), f"the probe did not end in {_SECONDS} s")
-        header, _, logits = ended.stdout.partition(b"\n")
-        if ended.returncode or len(logits) != expected.nbytes:
+        answer = np.dtype([("seconds", "<f8"), ("logits", "<f4", expected.shape[1:])])
+        _, _, answers = ended.stdout.partition(b"\n")
+        if ended.returncode or len(answers) != len(expected) * answer.itemsize:
             lines = ended.stderr.decode(errors="replace").strip().splitlines() or [f"status {ended.returncode}"]
             return Result(None, (), f"the probe did not run ({lines[-1]})")
         products = instructions.products(trace)
-    return judged(processor, np.frombuffer(logits, "<f4").reshape(expected.shape), expected, products)
+    return judged(processor, np.frombuffer(answers, answer)["logits"], expected, products)
 
 
 def judged(

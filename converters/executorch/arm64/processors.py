@@ -39,6 +39,7 @@ PROCESSORS: dict[str, Processor] = {
         Processor("armv9-sme", "phones with the scalable matrix extension", "max", "smopa", "10.0"),
     )
 }
+COMMON = "armv8.2-dotprod"  # where one is to stand for all
 USUAL = tuple(name for name in PROCESSORS if name != "armv9-sme")  # which any qemu that is current computes
 
 

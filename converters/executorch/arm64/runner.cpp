@@ -3,14 +3,14 @@
 //   runner MODEL.pte [--threads N]                    images on standard input to logits on standard output
 //   runner MODEL.pte... --inferences N [--threads N]  N inferences of each with made-up inputs, to count instructions
 //
-// First it writes a line of JSON: {"runtime": ..., "image": [1, 3, H, W], "logits": N}. Then it reads 3*H*W float32, in
-// the order of the program's sizes, and writes N float32, until its input ends. What goes wrong is the last line on
-// standard error, with exit status 1. The file is not trusted: what the runtime can verify, it verifies.
+// It speaks the protocol of `converters/process.py`. What goes wrong is the last line on standard error, with exit
+// status 1. The file is not trusted: what the runtime can verify, it verifies.
 #include <executorch/extension/module/module.h>
 #include <executorch/extension/threadpool/threadpool_guard.h>
 #include <executorch/runtime/platform/runtime.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
@@ -138,11 +138,14 @@ long number(const char* text, const char* option) {
   return value;
 }
 
-void execute(Module& module) {
+double execute(Module& module) {  // seconds
+  const auto start = std::chrono::steady_clock::now();
   begin();
   const auto made = module.forward();
   end();
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
   check(made.error(), "execute");
+  return taken.count();
 }
 
 void repeat(Module& module, size_t inputs, long inferences) {
@@ -187,7 +190,7 @@ void serve(Module& module, size_t inputs) {
     }
     auto tensor = image.tensor();
     check(module.set_input(EValue(executorch::aten::Tensor(&tensor)), 0), "input");
-    execute(module);
+    const double seconds = execute(module);
     const EValue made = take(module.get_output(), "output");
     if (!made.isTensor()) fail("the output is not a tensor");
     const auto& output = made.toTensor();
@@ -195,6 +198,7 @@ void serve(Module& module, size_t inputs) {
         output.const_data_ptr() == nullptr) {
       fail("the output is not what the program says");
     }
+    write_all(&seconds, sizeof seconds);
     write_all(output.const_data_ptr(), expected * sizeof(float));
   }
 }
