@@ -88,8 +88,9 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
     """Show what is in an artifact's file."""
     from converters.targets import TARGETS
     from volo_edge import artifact
-    from volo_edge.request import check_profile
+    from volo_edge.request import check_counting, check_profile
 
+    processors = check_counting(args.profile, args.runtime, args.arm64_cpu)
     found = artifact.read(args.artifact)
     check_profile(args.profile, args.threads, found.manifest.backend)
     program = TARGETS[found.manifest.target].module("program").read_program(found.model_path)
@@ -98,7 +99,7 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
         with console.progress() as steps:
             with steps.step("importing torch"):
                 from volo_edge.profile import profile as run
-            profile = run(found, args.threads, steps)
+            profile = run(found, args.threads, steps, processors)
     if console.json:
         told = {"manifest": artifact.as_json(found.manifest), "program": asdict(program)}
         console.result(told | ({"profile": asdict(profile)} if profile else {}))
@@ -375,6 +376,8 @@ def parser() -> Parser:
     sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
     sub.add_argument("--profile", action="store_true", help="time the file here, and its parts: where its time goes")
     sub.add_argument("--threads", metavar="N", type=int, help="of the runtime that --profile times (all cores)")
+    sub.add_argument("--runtime", metavar="arm64", help="with --profile: count ARM64 instructions, in qemu")
+    sub.add_argument("--arm64-cpu", metavar="NAME,...", help="processors to count them of; see docs/arm64.md")
 
     sub = verb(sensitivity)
     program(sub)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from converters.executorch.arm64 import processors
+from converters.executorch.arm64.processors import Processor
 from converters.targets import RUNTIMES, Choice, choose
 from volo_edge import files, variants
 from volo_edge.errors import RequestError, did_you_mean
@@ -78,6 +80,24 @@ def check_profile(profile: bool, threads: int | None, backend: str) -> None:
         raise RequestError(
             "--profile times the parts of what XNNPACK computes; those of Core ML's, Xcode's performance report does"
         )
+
+
+def check_counting(profile: bool, runtime: str | None, names: str | None) -> tuple[Processor, ...]:
+    """The processors that `inspect` counts instructions of; RequestError where none can be counted as asked.
+
+    Args:
+        profile, runtime: what was given of `--profile` and `--runtime`.
+        names: of `--arm64-cpu`, with commas between; those that any qemu computes where None.
+    """
+    if runtime is None and names is None:
+        return ()
+    if runtime not in (None, "arm64"):
+        raise RequestError(f"--runtime {runtime}: of inspect it is arm64, which counts instructions with --profile")
+    if runtime is None:
+        raise RequestError("--arm64-cpu is for --runtime arm64: give both or neither")
+    if not profile:
+        raise RequestError("--runtime arm64 counts instructions with --profile: give both or neither")
+    return tuple(processors.find(name) for name in dict.fromkeys((names or ",".join(processors.USUAL)).split(",")))
 
 
 def check_model(model: str | None, weights: str | None, image_size: tuple[int, int] | None) -> None:

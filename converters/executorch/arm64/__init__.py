@@ -61,7 +61,9 @@ def count(paths: Sequence[Path], processor: Processor) -> list[int]:
 def _prefix(processor: Processor | None, log: Sequence[str]) -> list[str]:
     """The command without the runner's own arguments."""
     if sys.platform != "linux":
-        raise RuntimeMissing("a file runs as ARM64 code on Linux only, because the runner is a Linux program: use Linux")
+        raise RuntimeMissing(
+            "a file runs as ARM64 code on Linux only, because the runner is a Linux program: use Linux"
+        )
     if processor is None and not build.native():
         raise RuntimeMissing(f"this machine's own processor is no ARM64: choose one of {', '.join(PROCESSORS)}")
     found = None if processor is None else qemu.find()  # before anything is fetched

@@ -169,8 +169,8 @@ class Tally:
 def count(command: Sequence[str]) -> list[int]:
     """Instructions of each inference of the runner's `command`, in which qemu logs to its standard output.
 
-    Blocks of a few instructions are counted whole, libraries' too; what comes before the inference is not. Nothing in it
-    waits or depends on time with one thread, so two runs count the same.
+    Blocks of a few instructions are counted whole, libraries' too; what comes before the inference is not. With one
+    thread nothing in it waits, so two runs count the same.
 
     Raises:
         RequestError: the runner ended badly; its last line says how.

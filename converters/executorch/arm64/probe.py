@@ -107,7 +107,7 @@ def _tried(processor: Processor, found: qemu.Qemu, compiler: build.Compiler, run
             ended = subprocess.run(command, input=images().tobytes(), capture_output=True, timeout=_SECONDS)
         except subprocess.TimeoutExpired:
             return Result(None, (), f"the probe did not end in {_SECONDS} s")
-        header, _, logits = ended.stdout.partition(b"\n")
+        _header, _, logits = ended.stdout.partition(b"\n")
         if ended.returncode or len(logits) != expected.nbytes:
             lines = ended.stderr.decode(errors="replace").strip().splitlines() or [f"status {ended.returncode}"]
             return Result(None, (), f"the probe did not run ({lines[-1]})")
