@@ -93,6 +93,7 @@ def predict(args: argparse.Namespace, console: Console) -> None:
 
 def inspect(args: argparse.Namespace, console: Console) -> None:
     """Show what is in an artifact's file."""
+    from converters.executorch.arm64.processors import USUAL
     from converters.targets import TARGETS
     from volo_edge import artifact
     from volo_edge.request import check_processors, check_profile, check_runtime
@@ -113,7 +114,8 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
         with console.progress() as steps:
             with steps.step("importing torch"):
                 from volo_edge.profile import profile as run
-            profile = run(found, args.threads, steps)
+            processors = (args.arm64_cpu or USUAL) if args.runtime == "arm64" else ()
+            profile = run(found, args.threads, steps, processors)
     if console.json:
         told: dict[str, Any] = {"manifest": artifact.as_json(found.manifest), "program": asdict(program)}
         told |= {"selftest": [asdict(one) | {"passed": one.passed} for one in tested]} if tested else {}

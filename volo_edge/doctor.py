@@ -64,7 +64,7 @@ def _packages() -> list[Finding]:
 
 
 def _runtimes() -> list[Finding]:
-    findings = [_executorch(), _core_ml(), _accelerator(), *_phones()]
+    findings = [_executorch(), _core_ml(), _accelerator(), *_arm64(), *_phones()]
     free = shutil.disk_usage(Path.cwd()).free
     findings.append(
         Finding(
@@ -102,6 +102,44 @@ def _phones() -> list[Finding]:
         needed = f"benchmark --device {device}"
         findings.append(Finding(tool, needed, found or "not here", True if found else None, "" if found else remedy))
     return findings
+
+
+def _arm64() -> list[Finding]:
+    """What runs .pte files as ARM64 code, which only `--runtime arm64` needs. Nothing is fetched or built."""
+    from converters.executorch.arm64 import build, cache, probe, processors, qemu, sdk
+    from converters.runner import RuntimeMissing
+
+    needed, runner, findings = "--runtime arm64", None, []
+    try:
+        compiler = build.compiler()
+        findings.append(Finding("ARM64 compiler", needed, compiler.version, True))
+        runner = cache.folder() / build.name(compiler) / "runner"
+    except RuntimeMissing:
+        findings.append(Finding("ARM64 compiler", needed, "not here", None, build.REMEDY))
+    findings.append(_kept("ExecuTorch for ARM64", needed, sdk.VERSION if sdk.present() else None))
+    findings.append(_kept("ARM64 runner", needed, "built" if runner and runner.is_file() else None))
+    try:
+        emulator = qemu.find()
+    except RuntimeMissing:
+        return [*findings, Finding("qemu-aarch64", needed, "not here", None, qemu.REMEDY)]
+    findings.append(Finding("qemu-aarch64", needed, f"{emulator.version}, {emulator.path}", True))
+    for processor in processors.PROCESSORS.values():
+        what = f"computes {processor.name}"
+        result = probe.known(processor, emulator, runner) if runner and runner.is_file() else None
+        if result is None:
+            findings.append(Finding(what, needed, "not tried yet", None, "the first run on it does"))
+        elif result.why:
+            remedy = f"qemu-user-static {processor.qemu} or later"
+            findings.append(Finding(what, needed, f"wrongly: {result.why}", None, remedy))
+        else:
+            findings.append(Finding(what, needed, f"rightly, error {result.error:.0e}", True))
+    return findings
+
+
+def _kept(what: str, needed: str, found: str | None) -> Finding:
+    """Something that is made on first use."""
+    remedy = "" if found else "the first run makes it"
+    return Finding(what, needed, found or "not here yet", True if found else None, remedy)
 
 
 def _accelerator() -> Finding:

@@ -3,6 +3,9 @@
 ExecuTorch's wheels cannot time what XNNPACK computes within a program. So the parts of the model that the file holds
 (same widths, grid and scheme; other weights, on which time does not depend) are lowered as the model was, each to a
 program of its own, and timed in turns with the file. Blocks of a stage are alike: the first stands for all.
+
+What phones would execute of the same programs is counted in qemu, one instruction like the other. It says which kernels
+a processor has for a part; it is no time, which memory decides as well.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -20,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from converters.executorch import arm64
 from converters.executorch.run import set_threads
 from converters.targets import Choice, choose
 from volo_edge import machine, variants
@@ -35,6 +40,7 @@ from volo_edge.quantize.static import static
 from volo_edge.quantize.weights import quantize_weights
 
 ROUNDS, WARM, RUNS = 9, 2, 5
+_MACS_COUNTED = 3e8  # of a file that is counted whole; VOLO-D1, with 7e9, would take qemu a quarter of an hour
 _PARTS: dict[type[nn.Module], str] = {
     PatchEmbed: "stem and patch embedding",
     OutlookAttention: "outlook attention",
@@ -56,6 +62,7 @@ class Part:
         count: how many there are.
         milliseconds: of one of them alone, the median of its turns.
         macs: multiplications of one of them that end in a sum.
+        instructions: of one of them alone, by name of the ARM64 processor.
     """
 
     name: str
@@ -63,6 +70,7 @@ class Part:
     count: int
     milliseconds: float
     macs: int
+    instructions: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,12 +82,14 @@ class Profile:
         parts: in the order they run.
         threads: of ExecuTorch.
         machine: this one.
+        instructions: of the file, by name of the ARM64 processor; {} where it is too large to be counted whole.
     """
 
     milliseconds: float
     parts: tuple[Part, ...]
     threads: int
     machine: Machine
+    instructions: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,8 +104,16 @@ class _Example:
     macs: int
 
 
-def profile(found: Artifact, threads: int | None, steps: Steps) -> Profile:
-    """Time the file of `found`, XNNPACK's, and its parts here; with `threads`, or as many as the machine has cores."""
+def profile(found: Artifact, threads: int | None, steps: Steps, processors: Sequence[str] = ()) -> Profile:
+    """Time the file of `found`, XNNPACK's, and its parts here; with `threads`, or as many as the machine has cores.
+
+    On each of the ARM64 `processors`, names of `arm64.PROCESSORS`, instructions are counted too.
+
+    Raises:
+        RuntimeMissing: this machine cannot compute one of them; see `arm64.prepare`.
+    """
+    if processors:
+        arm64.prepare(processors, steps)
     manifest = found.manifest
     threads = threads or machine.this().cores
     choice = choose(manifest.target, manifest.backend, manifest.quantization.scheme, None)
@@ -108,14 +126,28 @@ def profile(found: Artifact, threads: int | None, steps: Steps) -> Profile:
             for path, program in zip(paths, _programs(edge, examples, choice), strict=True):
                 choice.target.module("lower").lower(program, choice, path)
                 advance(1)
-        whole = (torch.zeros(1, 3, *edge.architecture.image_size),)
-        given = [whole, *(example.inputs for example in examples)]
+        image = (torch.zeros(1, 3, *edge.architecture.image_size),)
+        given = [image, *(example.inputs for example in examples)]
         first, *others = _timed([found.model_path, *paths], given, threads, steps)
+        whole_too = sum(example.count * example.macs for example in examples) <= _MACS_COUNTED
+        counted = {}
+        for processor in processors:
+            with steps.step(f"counting instructions of {processor}"):
+                programs = [*paths, found.model_path][: len(paths) + whole_too]
+                counted[processor] = arm64.count(programs, arm64.find(processor))
     parts = (
-        Part(example.name, example.kind, example.count, milliseconds, example.macs)
-        for example, milliseconds in zip(examples, others, strict=True)
+        Part(
+            name=example.name,
+            kind=example.kind,
+            count=example.count,
+            milliseconds=others[number],
+            macs=example.macs,
+            instructions={name: counts[number] for name, counts in counted.items()},
+        )
+        for number, example in enumerate(examples)
     )
-    return Profile(first, tuple(parts), threads, machine.this())
+    whole = {name: counts[len(examples)] for name, counts in counted.items() if whole_too}
+    return Profile(first, tuple(parts), threads, machine.this(), whole)
 
 
 def _edge(manifest: Manifest) -> EdgeVOLO:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from converters.executorch.arm64 import processors
-
 from converters.targets import RUNTIMES, Choice, choose
 from volo_edge import files, variants
 from volo_edge.errors import RequestError, did_you_mean

@@ -259,6 +259,26 @@ def profiled(console: Console, profile: Profile) -> None:
         f"time     {profile.milliseconds:.2f} ms an image, {profile.threads} thread(s), {profile.machine.processor}; "
         f"the parts, each compiled alone, take {together:.2f} together"
     )
+    _instructions(console, profile)
+
+
+def _instructions(console: Console, profile: Profile) -> None:
+    """What ARM64 processors would execute of the parts, where that was counted."""
+    names = tuple(profile.parts[0].instructions)
+    if not names:
+        return
+    together = {name: sum(part.count * part.instructions[name] for part in profile.parts) for name in names}
+    rows = []
+    for part in profile.parts:
+        counts = {name: part.count * part.instructions[name] for name in names}
+        cells = (f"{1e-6 * count:.2f} ({count / together[name]:.0%})" for name, count in counts.items())
+        rows.append((part.name, part.kind, str(part.count), *cells))
+    rows.append(("", "the parts together", "", *(f"{1e-6 * together[name]:.2f}" for name in names)))
+    if profile.instructions:
+        rows.append(("", "the file", "", *(f"{1e-6 * profile.instructions[name]:.2f}" for name in names)))
+    console.say()
+    console.table(("part", "what", "count", *names), rows, ("count", *names))
+    console.say("counted  millions of ARM64 instructions an image, in one thread in qemu: they are no times")
 
 
 def _output(tensor: TensorType) -> str:
