@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -122,19 +122,27 @@ class Process:
         return self._process.stdin, self._process.stdout
 
     def _ended(self, when: str) -> RequestError:
-        """What to say of a process that ended when the file was loaded, or ran."""
-        status = self._process.wait()
-        how = signal.Signals(-status).name if status < 0 else f"status {status}"
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").split("\n")
-        last = next((f" ({line.strip()[:200]})" for line in reversed(lines) if line.strip()), "")
-        return RequestError(f"the runtime ends with {how} when {self._path} {when}{last}: convert the model again")
+        return _ended(self._process, self._said, self._path, when)
 
 
 def python(module: str, *arguments: str) -> list[str]:
     """A command that runs `module` in this Python; it finds what this process finds, and nothing in its own folder."""
     start = f"import sys; sys.path[:] = {sys.path!r}; sys.argv[0] = {module!r}; import runpy; "
     return [sys.executable, "-c", f"{start}runpy.run_module({module!r}, run_name='__main__')", *arguments]
+
+
+def lines(command: Sequence[str], path: Path) -> Iterator[str]:
+    """What a process writes, line by line; RequestError where it ends badly, which the file at `path` is blamed for."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True)
+        try:
+            assert process.stdout is not None
+            yield from process.stdout
+            if process.wait():
+                raise _ended(process, said, path, "runs")
+        finally:
+            process.kill()  # which does nothing to one that has ended
+            process.wait()
 
 
 def load(target: str, path: Path, runtime: str | None = None, processor: str | None = None) -> Process:
@@ -155,6 +163,16 @@ def load(target: str, path: Path, runtime: str | None = None, processor: str | N
 
         return arm64.load(path, processor)
     return Process(python("converters.worker", target, str(path), runtime or ""), path)
+
+
+def _ended(process: subprocess.Popen[Any], said: IO[bytes], path: Path, when: str) -> RequestError:
+    """What to say of a process that ended when the file at `path` was loaded, or ran."""
+    status = process.wait()
+    how = signal.Signals(-status).name if status < 0 else f"status {status}"
+    said.seek(0)
+    words = said.read().decode(errors="replace").split("\n")
+    last = next((f" ({line.strip()[:200]})" for line in reversed(words) if line.strip()), "")
+    return RequestError(f"the runtime ends with {how} when {path} {when}{last}: convert the model again")
 
 
 def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:

@@ -77,7 +77,7 @@ def _runtimes() -> list[Finding]:
 def _executorch() -> Finding:
     """Whether a .pte can be run here; in another process, which a broken library may take down."""
     what, needed = "run .pte files", "ExecuTorch's runtime with XNNPACK"
-    program = "from executorch.runtime import Runtime; print(*Runtime.get().backend_registry.registered_backend_names)"
+    program = "import torch; from executorch.extension.pybindings import _C; print(*_C._get_registered_backend_names())"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     if "XnnpackBackend" in result.stdout:
         return Finding(what, needed, "yes", True)

@@ -10,8 +10,8 @@ a processor has for a part; it is no time, which memory decides as well.
 
 from __future__ import annotations
 
+import json
 import re
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from converters.executorch import arm64
-from converters.executorch.run import set_threads
+from converters.process import lines, python
 from converters.targets import Choice, choose
 from volo_edge import machine, variants
 from volo_edge.artifact import Artifact, Manifest
@@ -38,8 +38,8 @@ from volo_edge.model import VOLO
 from volo_edge.quantize.layers import precisions
 from volo_edge.quantize.static import static
 from volo_edge.quantize.weights import quantize_weights
+from volo_edge.timing import ROUNDS
 
-ROUNDS, WARM, RUNS = 9, 2, 5
 _MACS_COUNTED = 3e8  # of a file that is counted whole; VOLO-D1, with 7e9, would take qemu a quarter of an hour
 _PARTS: dict[type[nn.Module], str] = {
     PatchEmbed: "stem and patch embedding",
@@ -213,20 +213,14 @@ def _programs(edge: EdgeVOLO, examples: list[_Example], choice: Choice) -> Any:
 
 def _timed(paths: list[Path], given: list[tuple[Tensor, ...]], threads: int, steps: Steps) -> list[float]:
     """Milliseconds of a run of each file: the median of its turns' medians."""
-    from executorch.runtime import Runtime
-
-    set_threads(threads)
-    programs = [Runtime.get().load_program(path) for path in paths]  # each must outlive its method
-    methods = [program.load_method("forward") for program in programs]
-    turns: list[list[float]] = [[] for _ in paths]
+    programs = [
+        {"path": str(path), "shapes": [list(tensor.shape) for tensor in inputs]}
+        for path, inputs in zip(paths, given, strict=True)
+    ]
+    command = python("volo_edge.timing", json.dumps({"programs": programs, "threads": threads}))
+    turns = []
     with steps.step("timing", ROUNDS) as advance:
-        for _ in range(ROUNDS):
-            for method, inputs, taken in zip(methods, given, turns, strict=True):
-                times = []
-                for _ in range(WARM + RUNS):
-                    start = time.perf_counter()
-                    method.execute(inputs)
-                    times.append(1000 * (time.perf_counter() - start))
-                taken.append(median(times[WARM:]))
+        for line in lines(command, paths[0]):
+            turns.append(json.loads(line))
             advance(1)
-    return [median(taken) for taken in turns]
+    return [median(taken) for taken in zip(*turns, strict=True)]

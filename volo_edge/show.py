@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from converters.program import RESHAPES
 from volo_edge.console import Console
+from volo_edge.machine import instruction_set
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -272,12 +273,15 @@ def _instructions(console: Console, profile: Profile) -> None:
     for part in profile.parts:
         counts = {name: part.count * part.instructions[name] for name in names}
         cells = (f"{1e-6 * count:.2f} ({count / together[name]:.0%})" for name, count in counts.items())
-        rows.append((part.name, part.kind, str(part.count), *cells))
-    rows.append(("", "the parts together", "", *(f"{1e-6 * together[name]:.2f}" for name in names)))
+        rows.append((part.name, part.kind, str(part.count), f"{part.count * part.milliseconds:.2f}", *cells))
+    ms = sum(part.count * part.milliseconds for part in profile.parts)
+    rows.append(("", "the parts together", "", f"{ms:.2f}", *(f"{1e-6 * together[name]:.2f}" for name in names)))
     if profile.instructions:
-        rows.append(("", "the file", "", *(f"{1e-6 * profile.instructions[name]:.2f}" for name in names)))
+        counts = (f"{1e-6 * profile.instructions[name]:.2f}" for name in names)
+        rows.append(("", "the file", "", f"{profile.milliseconds:.2f}", *counts))
+    numbers = ("count", f"ms, {instruction_set()}", *names)
     console.say()
-    console.table(("part", "what", "count", *names), rows, ("count", *names))
+    console.table(("part", "what", *numbers), rows, numbers)
     console.say("counted  millions of ARM64 instructions an image, in one thread in qemu: they are no times")
 
 
