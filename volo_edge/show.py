@@ -277,8 +277,8 @@ def _instructions(console: Console, profile: Profile) -> None:
     ms = sum(part.count * part.milliseconds for part in profile.parts)
     rows.append(("", "the parts together", "", f"{ms:.2f}", *(f"{1e-6 * together[name]:.2f}" for name in names)))
     if profile.instructions:
-        counts = (f"{1e-6 * profile.instructions[name]:.2f}" for name in names)
-        rows.append(("", "the file", "", f"{profile.milliseconds:.2f}", *counts))
+        whole = (f"{1e-6 * profile.instructions[name]:.2f}" for name in names)
+        rows.append(("", "the file", "", f"{profile.milliseconds:.2f}", *whole))
     numbers = ("count", f"ms, {instruction_set()}", *names)
     console.say()
     console.table(("part", "what", *numbers), rows, numbers)
