@@ -112,26 +112,6 @@ class MeasureTest {
     }
 
     @Test
-    fun aSessionLoadsOnceUntilItsThreadsChange() {
-        val log = mutableListOf<String>()
-        val session = Session(artifact, platform(log))
-        assertTrue(session.runSelfTest().passed)
-        session.classify(Goldens.decode(artifact.file(artifact.manifest.cases[0].photo)))
-        assertEquals(listOf("load null"), log)
-        val benchmark = session.runBenchmark(1, 3)
-        assertEquals(listOf("load null", "close", "load null"), log)
-        assertTrue(benchmark.loadMs >= 20)
-        with(session.results()) {
-            assertTrue(selfTest!!.passed)
-            assertEquals(3, this.benchmark!!.latencies.size)
-        }
-        session.threads = 2
-        assertEquals(listOf("load null", "close", "load null", "close"), log)
-        with(session.results()) { assertEquals(listOf(null, null), listOf(selfTest, this.benchmark)) }
-        assertEquals("load 2", log.last())
-    }
-
-    @Test
     fun thePlatformsWordsAreRead() {
         val levels = listOf(-1, 0, 1, 2, 3, 4, 6).map { Thermal.of(it).name.lowercase() }
         assertEquals(listOf("unknown", "nominal", "fair", "fair", "serious", "critical", "critical"), levels)
