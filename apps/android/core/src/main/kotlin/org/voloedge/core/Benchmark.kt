@@ -57,10 +57,17 @@ data class BenchmarkResult(
     val latency: Latency = Latency.of(latencies)
 }
 
+/** Of a benchmark that is not told otherwise. */
+const val WARMUP = 10
+const val RUNS = 100
+
+/** Milliseconds between two words of progress: what is drawn of it disturbs the run that comes next. */
+internal const val PROGRESS_MS = 500
+
 /**
  * Run a loaded model `warmup` times and then `runs` times.
  *
- * @param progress called with how many of the runs are done.
+ * @param progress called now and then with how many of the runs are done.
  */
 fun benchmark(
     engine: Engine,
@@ -73,8 +80,17 @@ fun benchmark(
 ): BenchmarkResult {
     require(warmup >= 0 && runs > 0) { "a benchmark of $runs runs after $warmup" }
     val before = platform.thermal()
-    repeat(warmup) { engine.run(input) }
-    val latencies = List(runs) { run -> timed { engine.run(input) }.second.also { progress(run + 1) } }
+    val run = engine.bind(input)
+    repeat(warmup) { run() }
+    var told = System.nanoTime()
+    val latencies = List(runs) { index ->
+        timed(run).second.also {
+            if (System.nanoTime() - told >= PROGRESS_MS * 1e6) {
+                progress(index + 1)
+                told = System.nanoTime()
+            }
+        }
+    }
     return BenchmarkResult(warmup, loadMs, latencies, before, platform.thermal(), platform.peakMemoryBytes())
 }
 

@@ -7,8 +7,11 @@ data class EngineInfo(val name: String, val version: String?, val compute: Strin
 interface Engine : AutoCloseable {
     val info: EngineInfo
 
-    /** The logits of an input, 3 x height x width floats in 0..255. */
-    fun run(input: FloatArray): FloatArray
+    /**
+     * What runs the model on `input`, 3 x height x width floats in 0..255, and gives the logits: as often as it is
+     * called. Laying the input out for the runtime is done by then, so that a run is of the model alone.
+     */
+    fun bind(input: FloatArray): () -> FloatArray
 }
 
 /** What a photograph shows, and the time that preparing it and the model took, in milliseconds. */
@@ -16,8 +19,8 @@ data class Classification(val guesses: List<Guess>, val prepareMs: Double, val m
 
 /** The likeliest classes of an upright image. */
 fun classify(image: Pixels, artifact: Artifact, engine: Engine): Classification {
-    val (input, prepareMs) = timed { toInput(prepare(image, artifact.manifest.preprocessing)) }
-    val (logits, modelMs) = timed { engine.run(input) }
+    val (run, prepareMs) = timed { engine.bind(toInput(prepare(image, artifact.manifest.preprocessing))) }
+    val (logits, modelMs) = timed(run)
     val labels = artifact.labels
     check(logits.size == labels.size) { "the model gave ${logits.size} logits for ${labels.size} classes" }
     check(logits.all { it.isFinite() }) { "the model gave logits that are no numbers: run the self-test" }

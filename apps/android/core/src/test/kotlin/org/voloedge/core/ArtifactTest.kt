@@ -95,6 +95,21 @@ class ArtifactTest {
     }
 
     @Test
+    fun anotherArtifactMakesRoomBeforeItsSuccessorIsCopied() {
+        val folder = File(temporary.root, "artifact")
+        install(folder)
+        val later = changed("tools", "volo_edge", value = "0.2.0").toByteArray()
+        val seen = mutableListOf<Boolean>()
+        Artifact.install(folder, ::whyNotOnAndroid) { path ->
+            if (path == Manifest.NAME) return@install later.inputStream()
+            seen += folder.exists()
+            File(Goldens.artifact, path).inputStream()
+        }
+        assertEquals(setOf(false), seen.toSet())
+        assertEquals(listOf("artifact"), temporary.root.list()!!.toList()) // and nothing is left behind
+    }
+
+    @Test
     fun aFileThatIsNotTheManifestsIsNotInstalled() {
         val folder = File(temporary.root, "artifact")
         val error = assertThrows(ArtifactException::class.java) { install(folder, mapOf("model.pte" to "other")) }

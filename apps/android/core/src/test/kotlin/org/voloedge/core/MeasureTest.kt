@@ -90,25 +90,52 @@ class MeasureTest {
         assertTrue(made.prepareMs > 0 && made.modelMs > 0)
     }
 
+    /** An engine that takes its time to take in an input, and the milliseconds of `pauses` in turn for its runs. */
+    private class Sleeper(private val pauses: (Int) -> Long) : Engine {
+        var bound = 0
+        var runs = 0
+        override val info = EngineInfo("test", "1", "xnnpack", null)
+
+        override fun bind(input: FloatArray): () -> FloatArray {
+            bound++
+            Thread.sleep(200)
+            return { input.also { Thread.sleep(pauses(runs++)) } }
+        }
+
+        override fun close() = Unit
+    }
+
     @Test
     fun aBenchmarkTimesTheRunsAfterTheWarmUp() {
-        var runs = 0
-        val engine = object : Engine {
-            override val info = EngineInfo("test", "1", "xnnpack", null)
-            override fun run(input: FloatArray): FloatArray {
-                Thread.sleep(if (runs++ < 3) 30 else 2)
-                return input
-            }
-            override fun close() = Unit
-        }
-        val done = mutableListOf<Int>()
-        val result = benchmark(engine, 5.5, floatArrayOf(1f), 3, 4, platform()) { done += it }
-        assertEquals(7, runs)
-        assertEquals(listOf(1, 2, 3, 4), done)
+        val engine = Sleeper { if (it < 3) 30 else 2 }
+        val result = benchmark(engine, 5.5, floatArrayOf(1f), 3, 4, platform) {}
+        assertEquals(listOf(1, 7), listOf(engine.bound, engine.runs))
         assertEquals(4, result.latencies.size)
         assertTrue(result.latency.min >= 2 && result.latency.median < 30)
         assertEquals(Thermal.FAIR, result.thermalBefore)
         assertEquals(12345L, result.peakMemoryBytes)
+    }
+
+    @Test
+    fun progressIsToldNowAndThen() {
+        val done = mutableListOf<Int>()
+        val result = benchmark(Sleeper { 60 }, 0.0, floatArrayOf(1f), 0, 10, platform) { done += it }
+        val words = result.latencies.sum() / PROGRESS_MS
+        assertTrue("$done of ${result.latencies}", done.isNotEmpty() && done.size <= words + 1)
+        assertEquals(done.sorted().distinct(), done)
+    }
+
+    @Test
+    fun takingInTheInputIsNoTimeOfTheModel() {
+        val made = classify(Goldens.decode(artifact.file(artifact.manifest.cases[0].photo)), artifact, slowlyBound())
+        assertTrue("$made", made.prepareMs >= 200)
+    }
+
+    private fun slowlyBound(): Engine {
+        val engine = Goldens.engine(answers)
+        return object : Engine by engine {
+            override fun bind(input: FloatArray) = engine.bind(input).also { Thread.sleep(200) }
+        }
     }
 
     @Test
@@ -124,7 +151,7 @@ class MeasureTest {
         val selfTest = selfTest(artifact, Goldens.engine(answers), Goldens::decode)
         val benchmark = BenchmarkResult(2, 5.5, listOf(2.0, 1.0), Thermal.NOMINAL, Thermal.UNKNOWN, null)
         val json = JSONObject(results(selfTest, benchmark).toJson())
-        System.getProperty("results")?.let { File(it).writeText(json.toString(2)) } // for the host to read
+        System.getenv("VOLO_EDGE_RESULTS")?.let { File(it).writeText(json.toString(2)) } // for the host to read
         assertEquals("2026-11-22T12:00:00Z", json.getString("made_at"))
         assertEquals("android", json.getJSONObject("app").getString("platform"))
         assertTrue(json.getJSONObject("device").isNull("chip"))
@@ -137,28 +164,18 @@ class MeasureTest {
         assertTrue(neither.isNull("selftest") && neither.isNull("benchmark"))
     }
 
-    /** A platform whose engine answers as the host, and that tells what was done with it. */
-    private fun platform(log: MutableList<String> = mutableListOf()) = object : Platform {
+    private val platform = object : Platform {
         override val app = AppInfo("VoloEdge", "0.1.0")
         override val device = DeviceInfo("Maker", "Model 1", "Android", "16", null)
         override fun decode(file: File) = Goldens.decode(file)
         override fun thermal() = Thermal.FAIR
         override fun peakMemoryBytes() = 12345L
-        override fun load(artifact: Artifact, threads: Int?): Engine {
-            log += "load $threads"
-            Thread.sleep(20)
-            val engine = Goldens.engine(answers)
-            return object : Engine by engine {
-                override fun close() {
-                    log += "close"
-                }
-            }
-        }
+        override fun load(artifact: Artifact, threads: Int?) = Goldens.engine(answers)
     }
 
     private fun results(selfTest: SelfTestResult?, benchmark: BenchmarkResult?) = Results(
-        app = platform().app,
-        device = platform().device,
+        app = platform.app,
+        device = platform.device,
         manifest = artifact.manifest,
         engine = Goldens.engine(answers).info,
         selfTest = selfTest,

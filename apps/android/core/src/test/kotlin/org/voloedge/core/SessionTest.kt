@@ -123,11 +123,14 @@ private class SlowPlatform(artifact: Artifact) : Platform {
         return object : Engine {
             override val info = engine.info.copy(threads = threads)
 
-            override fun run(input: FloatArray): FloatArray {
-                running.countDown()
-                Thread.sleep(MILLISECONDS)
-                log += "run"
-                return engine.run(input)
+            override fun bind(input: FloatArray): () -> FloatArray {
+                val run = engine.bind(input)
+                return {
+                    running.countDown()
+                    Thread.sleep(MILLISECONDS)
+                    log += "run"
+                    run()
+                }
             }
 
             override fun close() {
