@@ -10,6 +10,7 @@ import android.graphics.ImageDecoder
 import android.net.Uri
 import android.os.Build
 import android.os.PowerManager
+import androidx.camera.core.ImageProxy
 import java.io.File
 import java.nio.ByteBuffer
 import kotlin.math.max
@@ -73,6 +74,14 @@ fun pixels(bitmap: Bitmap): Pixels {
     val bytes = ByteArray(opaque.byteCount) // red, green, blue, alpha
     opaque.copyPixelsToBuffer(ByteBuffer.wrap(bytes))
     return Pixels(bytes, opaque.width, opaque.height, columnStride = 4, rowStride = opaque.rowBytes)
+}
+
+/** A camera's frame in RGBA, turned upright. */
+fun pixels(frame: ImageProxy): Pixels {
+    val plane = frame.planes[0]
+    val bytes = ByteArray(plane.buffer.remaining()).also { plane.buffer.get(it) }
+    return Pixels(bytes, frame.width, frame.height, columnStride = plane.pixelStride, rowStride = plane.rowStride)
+        .upright(Pixels.orientationOfRotation(frame.imageInfo.rotationDegrees))
 }
 
 /** The bitmap, no larger than a screen needs it: a phone's largest photographs cannot be drawn. */

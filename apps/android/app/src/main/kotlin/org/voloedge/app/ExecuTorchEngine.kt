@@ -19,8 +19,10 @@ class ExecuTorchEngine(model: File, size: Size, threads: Int?) : Engine {
         module.loadMethod("forward") // or the first run would
     }
 
-    override fun run(input: FloatArray): FloatArray =
-        module.forward(EValue.from(Tensor.fromBlob(input, shape)))[0].toTensor().dataAsFloatArray
+    override fun bind(input: FloatArray): () -> FloatArray {
+        val value = EValue.from(Tensor.fromBlob(input, shape)) // copies
+        return { module.forward(value)[0].toTensor().dataAsFloatArray }
+    }
 
     override fun close() = module.close()
 }
