@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -23,11 +24,19 @@ JSON = _JAVA / "json-android.jar"
 JUNIT = (_JAVA / "junit4.jar", _JAVA / "hamcrest.jar")
 
 _MISSING = [path.name for path in (STDLIB, COROUTINES, COMPOSE, JSON, *JUNIT) if not path.exists()]
-needed = [
+_MARKS = (
     pytest.mark.slow,
     pytest.mark.skipif(bool(_MISSING), reason=f"no {', '.join(_MISSING)}: bash tests/kotlin_tools.sh .tools"),
     pytest.mark.skipif(shutil.which("java") is None, reason="no Java"),
-]
+)
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def needed(test: Test) -> Test:
+    """Skip the test where it cannot be compiled, and say what is missing."""
+    for mark in _MARKS:
+        test = mark(test)
+    return test
 
 
 def classpath(paths: Iterable[Path]) -> str:

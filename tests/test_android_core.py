@@ -18,8 +18,6 @@ TESTS = kotlin.CORE / "test"
 LIBRARIES = [kotlin.JSON, *kotlin.JUNIT]
 SCHEMA = kotlin.ROOT / "docs" / "device-results.schema.json"
 
-pytestmark = kotlin.needed
-
 
 @pytest.fixture(scope="module")
 def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -30,6 +28,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@kotlin.needed
 def test_the_cores_own_tests_pass_and_the_host_reads_what_it_writes(core: Path, tmp_path: Path) -> None:
     sources = sorted(TESTS.rglob("*Test.kt"))
     classes = [".".join(path.relative_to(TESTS / "kotlin").with_suffix("").parts) for path in sources]
