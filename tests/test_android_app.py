@@ -33,7 +33,7 @@ import androidx.camera.core.ImageProxy
 import androidx.compose.material3.Text
 import androidx.compose.runtime.Composable
 import org.pytorch.executorch.Module
-import org.voloedge.core.PROGRESS_MS // refused: internal
+import org.voloedge.core.largestIndex // refused: internal
 
 fun argument(frame: ImageProxy) = frame.planes["0"] // refused
 fun unchecked(arguments: Bundle): Int = arguments.getString("runs").length // refused

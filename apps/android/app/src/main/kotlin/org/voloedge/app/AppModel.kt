@@ -17,10 +17,9 @@ import kotlinx.coroutines.withContext
 import org.voloedge.core.BenchmarkResult
 import org.voloedge.core.Classification
 import org.voloedge.core.Manifest
-import org.voloedge.core.RUNS
+import org.voloedge.core.MeasureOptions
 import org.voloedge.core.SelfTestResult
 import org.voloedge.core.Session
-import org.voloedge.core.WARMUP
 
 /** What the screens show, and the one thread that the model is used on. */
 class AppModel(application: Application) : AndroidViewModel(application) {
@@ -28,6 +27,8 @@ class AppModel(application: Application) : AndroidViewModel(application) {
     private val dispatcher = Executors.newSingleThreadExecutor().asCoroutineDispatcher()
     private var session: Session? = null // of that thread
     private var tasks by mutableIntStateOf(0) // going on there, or waiting for it
+
+    val options = MeasureOptions()
 
     /** Camera frames are classified there too. */
     val executor get() = dispatcher.executor
@@ -111,7 +112,7 @@ class AppModel(application: Application) : AndroidViewModel(application) {
         benchmark = null
         runsDone = 0
         try {
-            benchmark = session.runBenchmark(WARMUP, RUNS) { runsDone = it }
+            benchmark = session.runBenchmark(options.warmup, options.runs) { runsDone = it }
         } finally {
             runsDone = null
         }

@@ -5,7 +5,7 @@ import android.app.Instrumentation
 import android.content.Intent
 import android.os.Bundle
 import java.io.File
-import org.voloedge.core.HeadlessOptions
+import org.voloedge.core.MeasureOptions
 
 /**
  * Self-test and benchmark without a person, for `volo-edge benchmark --device android`:
@@ -28,7 +28,7 @@ class HeadlessInstrumentation : Instrumentation() {
         val file = File(targetContext.filesDir, "results.json")
         file.delete() // an earlier one is not to be taken for this one
         val code = try {
-            val options = HeadlessOptions.parse { arguments.getString(it) }
+            val options = MeasureOptions.of { arguments.getString(it) }
             val awake = Intent(targetContext, AwakeActivity::class.java).addFlags(Intent.FLAG_ACTIVITY_NEW_TASK)
             targetContext.startActivity(awake)
             AndroidPlatform(targetContext).session().use { session ->

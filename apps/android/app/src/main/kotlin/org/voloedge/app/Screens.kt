@@ -42,8 +42,6 @@ import androidx.compose.ui.text.font.FontFamily
 import androidx.compose.ui.unit.dp
 import java.util.Locale
 import org.voloedge.core.Classification
-import org.voloedge.core.RUNS
-import org.voloedge.core.WARMUP
 
 private val TABS = listOf("Classify", "Self-test", "Benchmark", "About")
 private val THREADS = listOf(null, 1, 2, 4)
@@ -146,19 +144,19 @@ private fun SelfTest(model: AppModel) {
 
 @Composable
 private fun Benchmark(model: AppModel) {
-    Text("$RUNS runs of the model alone after $WARMUP to warm up.")
+    Text("${model.options.runs} runs of the model alone after ${model.options.warmup} to warm up.")
     Row(horizontalArrangement = Arrangement.spacedBy(8.dp)) {
         for (number in THREADS) {
             FilterChip(
                 selected = model.threads == number,
                 onClick = { model.choose(number) },
-                label = { Text(if (number == null) "default" else if (number == 1) "1 thread" else "$number threads") },
+                label = { Text(threads(number)) },
                 enabled = !model.busy,
             )
         }
     }
     Button(model::runBenchmark, enabled = !model.busy) { Text("Run the benchmark") }
-    model.runsDone?.let { Text("$it of $RUNS runs") }
+    model.runsDone?.let { Text("$it of ${model.options.runs} runs") }
     val result = model.benchmark ?: return
     val latency = result.latency
     val lines = listOf(
@@ -173,6 +171,12 @@ private fun Benchmark(model: AppModel) {
     )
     Lines(lines)
     Share(model)
+}
+
+private fun threads(number: Int?): String = when (number) {
+    null -> "default"
+    1 -> "1 thread"
+    else -> "$number threads"
 }
 
 @Composable

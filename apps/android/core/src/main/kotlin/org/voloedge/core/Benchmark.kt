@@ -57,17 +57,11 @@ data class BenchmarkResult(
     val latency: Latency = Latency.of(latencies)
 }
 
-/** Of a benchmark that is not told otherwise. */
-const val WARMUP = 10
-const val RUNS = 100
-
-/** Milliseconds between two words of progress: what is drawn of it disturbs the run that comes next. */
-internal const val PROGRESS_MS = 500
-
 /**
  * Run a loaded model `warmup` times and then `runs` times.
  *
- * @param progress called now and then with how many of the runs are done.
+ * @param progress called with how many of the runs are done, at most ten times in all: what it does is not to slow down
+ * the others.
  */
 fun benchmark(
     engine: Engine,
@@ -80,22 +74,15 @@ fun benchmark(
 ): BenchmarkResult {
     require(warmup >= 0 && runs > 0) { "a benchmark of $runs runs after $warmup" }
     val before = platform.thermal()
-    val run = engine.bind(input)
-    repeat(warmup) { run() }
-    var told = System.nanoTime()
-    val latencies = List(runs) { index ->
-        timed(run).second.also {
-            if (System.nanoTime() - told >= PROGRESS_MS * 1e6) {
-                progress(index + 1)
-                told = System.nanoTime()
-            }
-        }
+    repeat(warmup) { engine.run(input) }
+    val latencies = (1..runs).map { run ->
+        engine.run(input).milliseconds.also { if (10 * run / runs > 10 * (run - 1) / runs) progress(run) }
     }
     return BenchmarkResult(warmup, loadMs, latencies, before, platform.thermal(), platform.peakMemoryBytes())
 }
 
 /** What `work` gives, and the milliseconds it took. */
-internal inline fun <T> timed(work: () -> T): Pair<T, Double> {
+inline fun <T> timed(work: () -> T): Pair<T, Double> {
     val start = System.nanoTime()
     val result = work()
     return result to (System.nanoTime() - start) / 1e6

@@ -123,14 +123,11 @@ private class SlowPlatform(artifact: Artifact) : Platform {
         return object : Engine {
             override val info = engine.info.copy(threads = threads)
 
-            override fun bind(input: FloatArray): () -> FloatArray {
-                val run = engine.bind(input)
-                return {
-                    running.countDown()
-                    Thread.sleep(MILLISECONDS)
-                    log += "run"
-                    run()
-                }
+            override fun run(input: FloatArray): Answer {
+                running.countDown()
+                Thread.sleep(MILLISECONDS)
+                log += "run"
+                return engine.run(input)
             }
 
             override fun close() {
