@@ -77,6 +77,7 @@ class AppModel(application: Application) : AndroidViewModel(application) {
             val made = session.classify(pixels(frame))
             viewModelScope.launch { if (camera) classification = made } // unless it was stopped meanwhile
         } catch (error: Exception) {
+            viewModelScope.launch { stopCamera() } // the next frame would not fare better
             report(error)
         }
     }
