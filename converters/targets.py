@@ -58,9 +58,25 @@ TARGETS: dict[str, Target] = {
 }
 
 DEFAULT_SCHEMES = {"xnnpack": "int8-dynamic", "coreml": "int8-weight"}  # of `--quantize`, by backend
-RUNTIMES = {  # of `--runtime`, which runs a saved file; the default is the first that this machine has
-    "native": "what a phone has: ExecuTorch or Core ML",
-    "evaluator": "volo-edge's evaluator of Core ML packages",
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What runs a saved file.
+
+    Args:
+        summary: what it is.
+        backends: whose files it takes.
+    """
+
+    summary: str
+    backends: tuple[str, ...]
+
+
+RUNTIMES = {  # of `--runtime`; the default is the first that takes the file and that this machine has
+    "native": Runtime("what a phone has, on this machine's processor: ExecuTorch or Core ML", ("xnnpack", "coreml")),
+    "evaluator": Runtime("volo-edge's evaluator of Core ML packages", ("coreml",)),
+    "arm64": Runtime("ExecuTorch on ARM64 code, in qemu where the machine is another", ("xnnpack",)),
 }
 IOS_VERSIONS = (15, 16, 17, 18)
 DEFAULT_IOS = 16  # the first with compressed weights: packages of different schemes run on the same phones

@@ -41,7 +41,7 @@ def write(folder: Path, **changes: Any) -> Manifest:
         files=artifact.describe_files(folder, "model.pte", cases),
         graph=artifact.Graph(1, (artifact.UndelegatedOp("aten::cumsum.out", 2, "no such"),), 5, {"XNNSoftmax": 1}),
         half_precision=HalfPrecision(8, 12.5, "conv_1", ("conv_1",), ()),
-        parity=compare(logits, logits + 1e-6, "a runtime", 1e-4),
+        parity=(compare(logits, logits + 1e-6, 1e-4, "a runtime", "x86-64"),),
         selftest=artifact.Selftest(cases, "a runtime", 1e-4),
         tools={"torch": "2.13.0"},
     )
@@ -84,7 +84,7 @@ def test_the_published_schema_is_the_manifests() -> None:
 
 @pytest.mark.parametrize("parity", [not_run("no Core ML here", 2e-2), None])
 def test_a_manifest_satisfies_the_published_schema(tmp_path: Path, parity: Any) -> None:
-    write(tmp_path / "a", **({"parity": parity} if parity else {}))
+    write(tmp_path / "a", **({"parity": (parity,)} if parity else {}))
     jsonschema.validate(json.loads((tmp_path / "a" / files.MANIFEST).read_text()), json.loads(SCHEMA.read_text()))
 
 
@@ -116,8 +116,8 @@ def test_a_bad_value_is_refused_by_the_reader_and_by_the_schema(
 
 def test_a_later_format_says_to_update(tmp_path: Path) -> None:
     write(tmp_path / "a")
-    change(tmp_path / "a", "format_version", value=2)
-    with pytest.raises(RequestError, match="of format 2, and this volo-edge reads 1: update it"):
+    change(tmp_path / "a", "format_version", value=3)
+    with pytest.raises(RequestError, match="of format 3, and this volo-edge reads 2: update it"):
         artifact.read(tmp_path / "a")
 
 
@@ -155,7 +155,7 @@ def test_the_hash_of_a_folder_is_of_its_files_names_and_bytes(tmp_path: Path) ->
 
 
 def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
-    broken = compare(np.full((1, 2), np.nan, np.float32), np.ones((1, 2), np.float32), "a runtime", 1e-4)
+    broken = compare(np.full((1, 2), np.nan, np.float32), np.ones((1, 2), np.float32), 1e-4, "a runtime", "x86-64")
     assert broken.passed is False
-    write(tmp_path / "a", parity=broken)
-    assert json.loads((tmp_path / "a" / files.MANIFEST).read_text())["parity"]["relative_error"] is None
+    write(tmp_path / "a", parity=(broken,))
+    assert json.loads((tmp_path / "a" / files.MANIFEST).read_text())["parity"][0]["relative_error"] is None

@@ -27,7 +27,7 @@ from tests.command import run as command
 from tests.conftest import Converted
 from tests.small import SMALL, edge_model, exported, one_block_a_stage, pixels, reference_logits
 from tests.test_artifact import SCHEMA
-from volo_edge import artifact, checkpoint
+from volo_edge import artifact, checkpoint, machine
 from volo_edge.console import Steps
 from volo_edge.convert import _graph
 from volo_edge.decompose import TOKENS_LAST, EdgeVOLO
@@ -50,10 +50,12 @@ def test_the_conversion_is_one_delegate_call_and_passes_parity(executorch_artifa
     jsonschema.validate(manifest, json.loads(SCHEMA.read_text()))
     assert manifest["graph"]["delegate_calls"] == 1
     assert manifest["graph"]["undelegated_ops"] == []
-    assert manifest["parity"]["passed"] is True
-    assert manifest["parity"]["relative_error"] < 1e-5
-    assert manifest["parity"]["images"] == 32
-    assert manifest["parity"]["runtime"].startswith("ExecuTorch 1.4.1")
+    (parity,) = manifest["parity"]
+    assert parity["passed"] is True
+    assert parity["relative_error"] < 1e-5
+    assert parity["images"] == 32
+    assert parity["runtime"].startswith("ExecuTorch 1.5.1")
+    assert parity["processor"] == machine.instruction_set()
 
 
 def test_the_saved_file_classifies_the_validation_photographs_as_the_float_model(

@@ -34,15 +34,15 @@ def test_top1_agreement_counts_images() -> None:
 def test_a_logit_that_is_no_number_never_passes(bad: float) -> None:
     off = REFERENCE.copy()
     off[1, 0] = bad
-    result = compare(off, REFERENCE, "a runtime", tolerance=1e9)
+    result = compare(off, REFERENCE, 1e9, "a runtime", "x86-64")
     assert result.passed is False
     assert (result.relative_error, result.snr_db, result.top1_agreement) == (math.inf, -math.inf, 0.5)
 
 
 def test_parity_passes_up_to_its_tolerance() -> None:
     off = REFERENCE + np.array([[0, 1.3, 0], [0, 0, 0]], np.float32)
-    assert compare(off, REFERENCE, "a runtime", 0.11).passed is True
-    assert compare(off, REFERENCE, "a runtime", 0.09).passed is False
+    assert compare(off, REFERENCE, 0.11, "a runtime", "x86-64").passed is True
+    assert compare(off, REFERENCE, 0.09, "a runtime", "x86-64").passed is False
 
 
 def test_softmax_of_large_logits_is_finite() -> None:

@@ -156,7 +156,7 @@ def test_what_half_precision_cannot_hold_is_kept_in_single(tmp_path: Path) -> No
     half = manifest.half_precision
     assert half is not None and half.largest > 65504
     assert half.near_maximum and set(half.near_maximum) < set(half.kept_single)
-    assert manifest.parity.passed
+    assert manifest.parity[0].passed
     assert "compute in single precision instead" in ended.out
     program = read_program(tmp_path / "artifact" / "VOLO.mlpackage")
     assert program.operations is not None

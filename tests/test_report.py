@@ -19,6 +19,7 @@ from PIL import Image
 from tests.test_device_results import RESULTS
 from volo_edge import device_results
 from volo_edge.errors import RequestError
+from volo_edge.evaluate.measure import verdict
 from volo_edge.machine import Machine
 from volo_edge.preprocess import Preprocessing
 from volo_edge.reference.file import Record
@@ -35,6 +36,7 @@ from volo_edge.report.contents import (
     ErrorGrowth,
     FloatModel,
     Latency,
+    OnProcessor,
     Outcome,
     Report,
     Unreadable,
@@ -61,7 +63,8 @@ def outcome(name: str, drop: float, passed: bool | None = None, **changes: objec
         target="executorch",
         backend="xnnpack",
         scheme="int8-dynamic",
-        runtime="ExecuTorch 1.4.1, XNNPACK",
+        runtime="ExecuTorch 1.5.1, XNNPACK",
+        processor="x86-64",
         model_sha256="0" * 64,
         bytes=3_200_000,
         delegate_calls=1,
@@ -81,6 +84,7 @@ def outcome(name: str, drop: float, passed: bool | None = None, **changes: objec
         growth_note="",
         latency=Latency(50, 3.5, 4.0),
         devices=(),
+        processors=(),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -104,7 +108,7 @@ def report(*artifacts: Outcome, max_drop: float | None = None, unreadable: tuple
     )
     folders = tuple(ClassFolder(label, label, 10) for label in LABELS)
     return Report(
-        format_version=1,
+        format_version=2,
         made_at="2026-01-31T12:00:00Z",
         command="volo-edge evaluate a b",
         model="volo_small",
@@ -204,6 +208,38 @@ def test_a_report_without_classes_and_of_one_artifact(tmp_path: Path) -> None:
     text = text_of(html.render(made, tmp_path))
     assert "no class is known" in text and "None: every file says the float model's class" in text
     assert "top-1" not in markdown.render(made).partition("|")[0]
+
+
+ON_ARM64 = OnProcessor(
+    processor="arm64 armv8.2-dotprod",
+    runtime="ExecuTorch 1.5.1, XNNPACK",
+    instructions=("fmla", "sdot"),
+    photographs=500,
+    top1=Comparison(80, 79.8, 0.2, -0.3, 0.7, 1, 2, 0.5, 0.4),
+    agreement=99.4,
+    here_agreement=99.6,
+    here_error=2.1e-3,
+    not_finite=0,
+)
+
+
+def test_other_processors_stand_beside_this_one(tmp_path: Path) -> None:
+    spoilt = replace(ON_ARM64, processor="arm64 armv8.0", here_error=None, not_finite=7)
+    made = report(outcome("one", 0.1, processors=(ON_ARM64, spoilt)), outcome("two", 0.2))
+    page, text = text_of(html.render(made, tmp_path)), markdown.render(made)
+    table = text.partition("ARM64 code")[2]
+    cells = "| fmla, sdot | 500 | 79.80 | +0.20 | -0.30 to +0.70 | 99.40 | 99.60 | 2.1e-03 |"
+    assert f"`one` | arm64 armv8.2-dotprod {cells}" in table and "`two`" not in table and "no number" in table
+    for said in ("fmla, sdot", "2.1e-03", "one on arm64 armv8.0: logits that are no numbers for 7 photograph(s)"):
+        assert said in page and said in text
+    assert "ARM64 code" not in markdown.render(report(outcome("two", 0.2)))
+
+
+def test_the_gate_is_held_against_every_processor() -> None:
+    here, there = Comparison(80, 80, 0, -0.1, 0.1, 0, 0, 1, 0.1), ON_ARM64
+    assert "Passes" in verdict(here, 99, 0.7, (there,))
+    failing = verdict(here, 99, 0.5, (there,))
+    assert "Fails on arm64 armv8.2-dotprod" in failing and "+0.70" in failing
 
 
 @pytest.mark.parametrize("count", [1, 2, 13])

@@ -123,7 +123,7 @@ def test_the_default_scheme_from_the_command_line(tmp_path: Path, target: str) -
     found = artifact.read(tmp_path / "artifact")
     assert found.manifest.quantization.scheme == DEFAULT_SCHEMES[TARGETS[target].backends[0]]
     assert found.manifest.quantization.calibration is None
-    assert found.manifest.parity.passed
+    assert found.manifest.parity[0].passed
     runner = TARGETS[target].module("run").load(found.model_path)
     images = find_images(calibration.DEMO_VALIDATION)
     right = 0

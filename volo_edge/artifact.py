@@ -23,7 +23,7 @@ from volo_edge.formats import Format
 from volo_edge.preprocess import Preprocessing
 from volo_edge.validate.parity import Parity
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LABELS = "labels.txt"
 SELFTEST = "selftest"
 
@@ -157,7 +157,7 @@ class Manifest:
     """What an artifact is: `manifest.json`, field for field.
 
     Args:
-        format_version: 1; an app refuses a version it does not know.
+        format_version: 2; an app refuses a version it does not know.
         model: the float model.
         target: "executorch" or "coreml".
         backend: what computes it: "xnnpack" or "coreml".
@@ -166,7 +166,7 @@ class Manifest:
         preprocessing: how a photograph becomes the input.
         files: the artifact's files by role: "model", "labels", "selftest/0/photo" and so on.
         graph: what the saved file computes.
-        parity: the saved file against the float model.
+        parity: the saved file against the float model: on this machine, then on ARM64 processors where they ran it.
         selftest: photographs with known answers.
         tools: versions of what made it.
         half_precision: of a Core ML package that computes in half precision, how near its values come to the limits of
@@ -181,11 +181,11 @@ class Manifest:
     preprocessing: Preprocessing
     files: dict[str, FileInfo]
     graph: Graph
-    parity: Parity
+    parity: tuple[Parity, ...]
     selftest: Selftest
     tools: dict[str, str]
     half_precision: HalfPrecision | None = None
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
 
 
 FORMAT = Format(Manifest, FORMAT_VERSION, "manifest", "convert the model again")

@@ -49,6 +49,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         author=args.author,
         license=args.license,
         runtime=args.runtime,
+        processors=args.arm64_cpu,
         output=args.output,
         force=args.force,
     )
@@ -68,17 +69,20 @@ def convert(args: argparse.Namespace, console: Console) -> None:
 def predict(args: argparse.Namespace, console: Console) -> None:
     """Classify photographs with an artifact: the five likeliest classes of each."""
     from volo_edge import artifact
-    from volo_edge.request import check_runtime
+    from volo_edge.request import check_processors, check_runtime
 
     found = artifact.read(args.artifact)
     check_runtime(args.runtime, found.manifest.backend)
+    check_processors(args.arm64_cpu, args.runtime)
+    if len(args.arm64_cpu) > 1:
+        raise RequestError("predict runs the file on one processor: name one with --arm64-cpu")
     for path in args.images:
         if not path.exists():
             raise RequestError(f"there is no image or folder at {path}")
     with console.progress() as steps:
-        with steps.step("importing torch"):
-            from volo_edge.predict import predict as run
-        result = run(found, args.images, steps, args.runtime)
+        from volo_edge.predict import predict as run
+
+        result = run(found, args.images, steps, args.runtime, *args.arm64_cpu)
     if console.json:
         console.result(asdict(result))
     show.predictions(console, result)
@@ -88,12 +92,19 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
     """Show what is in an artifact's file."""
     from converters.targets import TARGETS
     from volo_edge import artifact
-    from volo_edge.request import check_profile
+    from volo_edge.request import check_processors, check_profile, check_runtime
 
     found = artifact.read(args.artifact)
+    check_runtime(args.runtime, found.manifest.backend)
+    check_processors(args.arm64_cpu, args.runtime)
     check_profile(args.profile, args.threads, found.manifest.backend)
     program = TARGETS[found.manifest.target].module("program").read_program(found.model_path)
-    profile = None
+    tested, profile = (), None
+    if args.runtime and not args.profile:
+        from volo_edge import selftest
+
+        with console.progress() as steps:
+            tested = selftest.run(found, args.runtime, args.arm64_cpu, steps)
     if args.profile:
         with console.progress() as steps:
             with steps.step("importing torch"):
@@ -101,10 +112,18 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
             profile = run(found, args.threads, steps)
     if console.json:
         told = {"manifest": artifact.as_json(found.manifest), "program": asdict(program)}
+        told |= {"selftest": [asdict(one) | {"passed": one.passed} for one in tested]} if tested else {}
         console.result(told | ({"profile": asdict(profile)} if profile else {}))
     show.inspected(console, found, program)
+    show.tested(console, tested)
     if profile:
         show.profiled(console, profile)
+    failed = [one for one in tested if not one.passed]
+    for one in failed:
+        raise GateError(
+            f"the self-test fails on {one.processor}: relative error {one.relative_error:.1e} of the logits, where "
+            f"{one.tolerance:.0e} is allowed"
+        )
 
 
 def app(args: argparse.Namespace, console: Console) -> None:
@@ -257,6 +276,8 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         calibration=args.calibration,
         device_results=tuple(args.device_results),
         runtime=args.runtime,
+        processors=args.arm64_cpu,
+        arm64_limit=args.arm64_limit,
         max_drop=args.max_drop,
         output=args.output,
         force=args.force,
@@ -320,6 +341,11 @@ def pixels(text: str) -> tuple[int, int]:
     return int(sides[1]), int(sides[2] or sides[1])
 
 
+def names(text: str) -> tuple[str, ...]:
+    """What "a,b" lists, each once."""
+    return tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
+
+
 def parser() -> Parser:
     """The whole command line."""
     result = Parser(prog="volo-edge", description="VOLO image classifiers on phones.", epilog=EXIT_STATUS)
@@ -353,7 +379,10 @@ def parser() -> Parser:
         )
 
     def runtime(sub: Parser) -> None:
-        sub.add_argument("--runtime", metavar="native|evaluator", help="what runs the file; see docs/coreml.md")
+        sub.add_argument("--runtime", metavar="native|evaluator|arm64", help="what runs the file; see docs/arm64.md")
+        sub.add_argument(
+            "--arm64-cpu", metavar="NAME,...", type=names, default=(), help="whose code --runtime arm64 runs"
+        )
 
     sub = verb(convert)
     program(sub)
@@ -375,6 +404,7 @@ def parser() -> Parser:
     sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
     sub.add_argument("--profile", action="store_true", help="time the file here, and its parts: where its time goes")
     sub.add_argument("--threads", metavar="N", type=int, help="of the runtime that --profile times (all cores)")
+    runtime(sub)
 
     sub = verb(sensitivity)
     program(sub)
@@ -399,6 +429,9 @@ def parser() -> Parser:
     sub.add_argument("--data", metavar="DIR", type=Path, required=True, help="photographs, in class folders")
     sub.add_argument("--limit", metavar="N", type=int, help="photographs, as many of each class; all otherwise")
     runtime(sub)
+    sub.add_argument(
+        "--arm64-limit", metavar="N", type=int, default=500, help="of them, those to judge ARM64 code on (500)"
+    )
     sub.add_argument("--class-map", metavar="FILE.json", type=Path, help="label, or its index, of each class folder")
     sub.add_argument("--reference", metavar="FILE.npz", type=Path, help="what 'volo-edge reference' wrote")
     sub.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import shutil
 import time
@@ -11,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch.export import ExportedProgram
 import calibration
 from calibration.doubts import doubts
 from calibration.images import ImageList, balanced_subset, find_images, list_hash, stream, without
+from converters import process
 from converters.card import Card
 from converters.program import Program
 from converters.runner import Array, RuntimeMissing
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 PARITY_IMAGES = 32
 SELFTEST_IMAGES = 4
 RANGE_IMAGES = 8
+EMULATION_SECONDS = 60.0  # for the photographs on an emulated processor: large models answer fewer than all
 CALIBRATION_SEED = 0
 _PHOTO_SIDE = 1024  # pixels: four photographs of a camera's full size would be larger than most models
 
@@ -82,6 +84,7 @@ def convert(request: Request, steps: Steps) -> Converted:
     choice = check(request)
     target, scheme = choice.target, choice.scheme
     lower = target.module("lower")
+    here, processors = _where(request, steps)
     photographs = find_images(request.photographs or calibration.DEMO_CALIBRATION)
     with steps.step("reading weights"):
         loaded = checkpoint.load(request.weights, request.model, request.image_size)
@@ -122,10 +125,12 @@ def convert(request: Request, steps: Steps) -> Converted:
             return reasons, time.monotonic() - start
 
         def proved() -> tuple[Parity, Array]:
-            """The saved file's parity and logits."""
+            """The saved file's parity on this machine and its logits; the reference's where no runtime takes it."""
             machine.give_memory_back()
-            with steps.step("running the saved file", len(images)) as advance:
-                return _prove(target.module("run"), path, request, images, reference, scheme, advance)
+            try:
+                return _prove(path, target.name, here, None, images, reference, scheme, steps)
+            except RuntimeMissing as error:
+                return not_run(str(error), scheme.tolerance), reference
 
         may_keep_single = target.name == "coreml" and scheme.compute == "float16"
         reasons, lowering_seconds = lowered(program)
@@ -144,6 +149,9 @@ def convert(request: Request, steps: Steps) -> Converted:
                 reasons, lowering_seconds = lowered(program, single=single)
                 parity, logits = proved()
                 half = replace(half, kept_single=single)
+        parities = [parity]
+        for processor in processors:
+            parities.append(_prove(path, target.name, "arm64", processor, images, reference, scheme, steps)[0])
         contents = target.module("program").read_program(path)
 
         files.write_text(folder.working / artifact.LABELS, "".join(f"{label}\n" for label in labels))
@@ -159,20 +167,30 @@ def convert(request: Request, steps: Steps) -> Converted:
             files=artifact.describe_files(folder.working, target.file, cases),
             graph=_graph(contents, reasons, macs),
             half_precision=half,
-            parity=parity,
+            parity=tuple(parities),
             selftest=artifact.Selftest(cases, parity.runtime or "float reference", scheme.tolerance),
             tools=_tools(),
         )
         artifact.write_manifest(folder.working, manifest)
-        if parity.passed is False:
+        failed = [one for one in parities if one.passed is False]
+        if failed:
             folder.path = output.with_name(f"{output.name}-parity-failed")
             folder.force = True  # an earlier failure of the same conversion is of no use
-    if parity.passed is False:
+    for one in failed:
         raise GateError(
-            f"parity failed: relative error {parity.relative_error:.1e} of the logits on {parity.images} images, where "
-            f"{scheme.name} may have {scheme.tolerance:.0e}; kept as {folder.path}, not to be shipped"
+            f"parity failed on {one.processor}: relative error {one.relative_error:.1e} of the logits on {one.images} "
+            f"images, where {scheme.name} may have {scheme.tolerance:.0e}; kept as {folder.path}, not to be shipped"
         )
     return Converted(output, manifest, tuple(skipped), lowering_seconds, time.monotonic() - start)
+
+
+def _where(request: Request, steps: Steps) -> tuple[str | None, tuple[str, ...]]:
+    """This machine's runtime to run the file in, and the ARM64 processors to run it on besides, ready."""
+    if request.runtime != "arm64":
+        return request.runtime, ()
+    from converters.executorch import arm64
+
+    return None, arm64.prepare(request.processors, steps)
 
 
 def _program(
@@ -259,10 +277,22 @@ def _small(photo: Image.Image) -> Image.Image:
     return photo if factor <= 1 else photo.resize([round(side / factor) for side in photo.size])
 
 
-def _in_turn(run: Callable[[Array], Array], images: Array, together: int, advance: Callable[[int], None]) -> Array:
-    """`run`'s answers, `together` images at a time, which bounds its memory."""
-    answers = []
+def _in_turn(
+    run: Callable[[Array], Array],
+    images: Array,
+    together: int,
+    advance: Callable[[int], None],
+    seconds: float = math.inf,
+) -> Array:
+    """`run`'s answers, `together` images at a time, which bounds its memory; to the first images only where time ends.
+
+    After `seconds` no more are begun, but `SELFTEST_IMAGES` are answered whatever that takes.
+    """
+    answers: list[Array] = []
+    until = time.monotonic() + seconds
     for start in range(0, len(images), together):
+        if start >= SELFTEST_IMAGES and time.monotonic() > until:
+            break
         answers.append(run(images[start : start + together]))
         advance(len(answers[-1]))
     return np.concatenate(answers)
@@ -274,21 +304,25 @@ def _few(images: Array, count: int) -> slice:
 
 
 def _prove(
-    run: ModuleType,
     path: Path,
-    request: Request,
+    target: str,
+    runtime: str | None,
+    processor: str | None,
     images: Array,
     reference: Array,
     scheme: Scheme,
-    advance: Callable[[int], None],
+    steps: Steps,
 ) -> tuple[Parity, Array]:
-    """The saved file's parity and its logits; the reference's where this machine has no runtime for it."""
-    try:
-        runner = run.load(path, request.runtime)
-    except RuntimeMissing as error:
-        return not_run(str(error), scheme.tolerance), reference
-    logits = _in_turn(runner.run, images, 1, advance)
-    return compare(logits, reference, runner.runtime, scheme.tolerance), logits
+    """The saved file's parity and its logits, in a runtime and on a processor; see `converters.process.load`."""
+    where = f" on {processor}" if processor else ""
+    with (
+        steps.step(f"running the saved file{where}", len(images)) as advance,
+        process.load(target, path, runtime, processor) as runner,
+    ):
+        logits = _in_turn(runner.run, images, 1, advance, EMULATION_SECONDS if processor else math.inf)
+        compared = reference[: len(logits)]
+        ran = runner.runtime, runner.processor, runner.instructions
+        return compare(logits, compared, scheme.tolerance, *ran), logits
 
 
 def _graph(program: Program, reasons: dict[str, str], macs: int) -> Graph:

@@ -24,7 +24,7 @@ class Format(Generic[T]):
 
     Args:
         root: the dataclass that it holds, field for field.
-        version: the latest `format_version` that is read.
+        version: the `format_version` that is read.
         what: what such a file is called: "manifest".
         remedy: what to do about a bad one: "convert the model again".
     """
@@ -68,8 +68,9 @@ class Format(Generic[T]):
             version = json.loads(text).get("format_version")
         except (ValueError, AttributeError, RecursionError) as error:
             raise RequestError(f"{path} is damaged ({error}): {self.remedy}") from None
-        if isinstance(version, int) and version > self.version:
-            raise RequestError(f"{path} is of format {version}, and this volo-edge reads {self.version}: update it")
+        if isinstance(version, int) and version != self.version:
+            remedy = "update it" if version > self.version else self.remedy
+            raise RequestError(f"{path} is of format {version}, and this volo-edge reads {self.version}: {remedy}")
         try:
             return self._adapter.validate_json(text)
         except ValidationError as error:

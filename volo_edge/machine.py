@@ -61,6 +61,12 @@ def peak_memory() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def instruction_set() -> str:
+    """What this machine executes: "x86-64", "arm64"."""
+    name = platform.machine().lower()
+    return {"amd64": "x86-64", "x86_64": "x86-64", "aarch64": "arm64"}.get(name, name)
+
+
 def processor() -> str:
     """Its name, as the system has it."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from calibration.images import find_images
-from converters.runner import Array, Runner
-from converters.targets import TARGETS
+from converters import process
+from converters.process import Process
+from converters.runner import Array
 from volo_edge.artifact import Artifact
 from volo_edge.console import Steps
 from volo_edge.errors import RequestError
@@ -46,9 +46,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Another runtime, and the relative error of its logits, |other - this| / |this| in the 2-norm."""
+    """Another runtime or processor, and the relative error of its logits, |other - this| / |this| in the 2-norm."""
 
     runtime: str
+    processor: str
     relative_error: float
 
 
@@ -59,25 +60,32 @@ class Predictions:
     Args:
         predictions: one a photograph.
         runtime: what ran the file.
+        processor: whose code it ran.
         skipped: names of files in folders that are no images.
-        compared: where the evaluator was asked for and the machine has the phone's runtime too, how far that is from
-            it; None elsewhere.
+        compared: where the evaluator or ARM64 code was asked for, how far this machine's usual runtime is from it;
+            None elsewhere, and where that is the same.
     """
 
     predictions: tuple[Prediction, ...]
     runtime: str
+    processor: str
     skipped: tuple[str, ...]
     compared: Comparison | None
 
 
-def load_runner(artifact: Artifact, runtime: str | None = None) -> Runner:
-    """The artifact's file in the `runtime`, a key of `converters.targets.RUNTIMES`; None for what the machine has."""
-    runner: Runner = TARGETS[artifact.manifest.target].module("run").load(artifact.model_path, runtime)
-    return runner
+def load(found: Artifact, runtime: str | None = None, processor: str | None = None) -> Process:
+    """The artifact's file, ready to run; see `converters.process.load`."""
+    return process.load(found.manifest.target, found.model_path, runtime, processor)
 
 
-def predict(artifact: Artifact, images: Sequence[Path], steps: Steps, runtime: str | None = None) -> Predictions:
-    """Classify photographs and folders of photographs in the `runtime`, see `load_runner`.
+def predict(
+    artifact: Artifact,
+    images: Sequence[Path],
+    steps: Steps,
+    runtime: str | None = None,
+    processor: str | None = None,
+) -> Predictions:
+    """Classify photographs and folders of photographs in the `runtime` and on the `processor`, see `load`.
 
     Raises:
         RequestError: a photograph that was named cannot be read (one found in a folder is skipped), or nothing is left.
@@ -93,8 +101,8 @@ def predict(artifact: Artifact, images: Sequence[Path], steps: Steps, runtime: s
             paths.append((given, True))
 
     with steps.step("loading"):
-        runner = load_runner(artifact, runtime)
-        other = load_runner(artifact) if runtime == "evaluator" else runner
+        runner = load(artifact, runtime, processor)
+        other = runner if runtime in (None, "native") else load(artifact)
         size = artifact.manifest.preprocessing.crop
         runner.run(np.zeros((1, 3, *size), np.float32))  # the first run sets up memory and is not to be timed
     predictions, answers, others = [], [], []
@@ -110,21 +118,20 @@ def predict(artifact: Artifact, images: Sequence[Path], steps: Steps, runtime: s
             else:
                 predictions.append(prediction)
                 answers.append(logits)
-                if other.runtime != runner.runtime:
+                if (other.runtime, other.processor) != (runner.runtime, runner.processor):
                     others.append(other.run(image)[0])
             advance()
     if not predictions:
         raise RequestError(f"none of the {len(skipped)} files can be read as an image, {skipped[0]} for one")
     compared = None
     if others:
-        compared = Comparison(other.runtime, relative_error(np.stack(others), np.stack(answers)))
-    return Predictions(tuple(predictions), runner.runtime, tuple(skipped), compared)
+        compared = Comparison(other.runtime, other.processor, relative_error(np.stack(others), np.stack(answers)))
+    return Predictions(tuple(predictions), runner.runtime, runner.processor, tuple(skipped), compared)
 
 
-def _classify(runner: Runner, path: Path, image: Array, labels: Sequence[str]) -> tuple[Prediction, Array]:
-    start = time.perf_counter()
+def _classify(runner: Process, path: Path, image: Array, labels: Sequence[str]) -> tuple[Prediction, Array]:
     logits = runner.run(image)[0]
-    milliseconds = 1000 * (time.perf_counter() - start)
+    milliseconds = 1000 * runner.seconds
     probabilities = softmax(logits)
     best = np.argsort(-probabilities, kind="stable")[:TOP]
     classes = tuple(Guess(labels[i], float(probabilities[i])) for i in best)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from converters.executorch.arm64 import processors
+
 from converters.targets import RUNTIMES, Choice, choose
 from volo_edge import files, variants
 from volo_edge.errors import RequestError, did_you_mean
@@ -22,7 +24,8 @@ class Request:
         calibration_size: how many of them to calibrate on, at most.
         labels: file with the classes' names, one a line.
         author, license: what a Core ML package says of them.
-        runtime: what runs the saved file, a key of `converters.targets.RUNTIMES`.
+        runtime: what runs the saved file, a key of `converters.targets.RUNTIMES`; ARM64 code besides this machine's.
+        processors: whose ARM64 code, keys of `converters.executorch.arm64.processors.PROCESSORS`; () for the usual.
         output: the folder to write.
         force: whether to replace an artifact that is there.
     """
@@ -40,6 +43,7 @@ class Request:
     author: str = ""
     license: str = ""
     runtime: str | None = None
+    processors: tuple[str, ...] = ()
     output: Path | None = None
     force: bool = False
 
@@ -48,6 +52,7 @@ def check(request: Request) -> Choice:
     """The combination asked for; RequestError for what is wrong with the request and can be seen from it alone."""
     choice = choose(request.target, request.backend, request.scheme, request.minimum_ios)
     check_runtime(request.runtime, choice.backend)
+    check_processors(request.processors, request.runtime)
     check_model(request.model, request.weights, request.image_size)
     for path, what in ((request.photographs, "folder of images"), (request.labels, "file of labels")):
         if path is not None and not path.exists():
@@ -60,12 +65,22 @@ def check(request: Request) -> Choice:
     return choice
 
 
-def check_runtime(runtime: str | None, backend: str) -> None:
-    """RequestError where no runtime is called so, or not one of that backend's files."""
+def check_runtime(runtime: str | None, *backends: str) -> None:
+    """RequestError where no runtime is called so, or it takes no file of one of the `backends`."""
     if runtime is not None and runtime not in RUNTIMES:
         raise RequestError(f"no runtime is called '{runtime}': {did_you_mean(runtime, list(RUNTIMES))}")
-    if runtime == "evaluator" and backend != "coreml":
-        raise RequestError(f"--runtime evaluator is for Core ML: ExecuTorch runs {backend} programs everywhere")
+    for backend in backends:
+        if runtime is not None and backend not in RUNTIMES[runtime].backends:
+            takes = [name for name, other in RUNTIMES.items() if backend in other.backends]
+            raise RequestError(f"--runtime {runtime} does not run what {backend} computes: take {' or '.join(takes)}")
+
+
+def check_processors(names: tuple[str, ...], runtime: str | None) -> None:
+    """RequestError where no ARM64 processor is called so, or other code than ARM64's is to run."""
+    if names and runtime != "arm64":
+        raise RequestError("--arm64-cpu is for --runtime arm64: give both or neither")
+    for name in names:
+        processors.find(name)
 
 
 def check_profile(profile: bool, threads: int | None, backend: str) -> None:

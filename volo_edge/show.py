@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from volo_edge.predict import Predictions
     from volo_edge.profile import Profile
     from volo_edge.reference.compute import Result as ReferenceResult
+    from volo_edge.selftest import Tested
     from volo_edge.sensitivity.measure import Layer as MeasuredLayer
     from volo_edge.sensitivity.measure import Measured, Result, Work
+    from volo_edge.validate.parity import Parity
 
 
 def size(count: float) -> str:
@@ -99,16 +101,25 @@ def doctor(console: Console, findings: Sequence[Finding]) -> None:
     console.table(("", "what", "needed", "found", "what to do"), rows)
 
 
-def parity(manifest: Manifest) -> str:
-    """One line on how the file compares with the float model."""
-    p = manifest.parity
+def parity(console: Console, manifest: Manifest) -> None:
+    """A line for each runtime and processor on how the file there compares with the float model."""
+    for number, one in enumerate(manifest.parity):
+        console.say(f"{'' if number else 'parity':9}{_parity(one)}")
+
+
+def _parity(p: Parity) -> str:
     if p.passed is None:
         return f"not run: {p.note}"
     figures = (
         f"relative error {p.relative_error:.1e}, largest {p.max_abs_error:.1e}, SNR {_number(p.snr_db, '.0f')} dB, "
         f"top-1 agrees on {_number(p.top1_agreement, '.1%')} of {p.images} photographs"
     )
-    return f"{'passed' if p.passed else 'FAILED'} in {p.runtime}: {figures} (tolerance {p.tolerance:.0e})"
+    return f"{'passed' if p.passed else 'FAILED'} in {_where(p)}: {figures} (tolerance {p.tolerance:.0e})"
+
+
+def _where(one: Parity | Tested) -> str:
+    """What ran a file, on which processor, and the instructions that tell which kernels did."""
+    return f"{one.runtime}, {one.processor}" + (f" ({', '.join(one.instructions)})" if one.instructions else "")
 
 
 def converted(console: Console, result: Converted) -> None:
@@ -123,7 +134,7 @@ def converted(console: Console, result: Converted) -> None:
     if warning := SCHEMES[manifest.quantization.scheme].warning:
         console.note(f"{manifest.quantization.scheme}: {warning}")
     console.say(f"wrote    {result.folder}/{model.path}  {size(model.bytes)}, {result.seconds:.0f} s")
-    console.say(f"parity   {parity(manifest)}")
+    parity(console, manifest)
     if manifest.half_precision is not None:
         console.say(f"range    {_range(manifest.half_precision)}")
     if graph.delegate_calls is not None:
@@ -155,11 +166,14 @@ def predictions(console: Console, result: Predictions) -> None:
     """The likeliest classes of each photograph."""
     skipped(console, result.skipped)
     for prediction in result.predictions:
-        console.say(f"{prediction.image}  ({prediction.milliseconds:.1f} ms, {result.runtime})")
+        emulated = result.processor.startswith("arm64 ")  # whose time is no phone's
+        time = "" if emulated else f"{prediction.milliseconds:.1f} ms, "
+        console.say(f"{prediction.image}  ({time}{result.runtime}, {result.processor})")
         for guess in prediction.classes:
             console.say(f"  {guess.probability:6.1%}  {guess.label}")
     if result.compared is not None:
-        console.say(f"{result.compared.runtime} differs by {result.compared.relative_error:.1e} of the logits")
+        other = f"{result.compared.runtime}, {result.compared.processor}"
+        console.say(f"{other} differs by {result.compared.relative_error:.1e} of the logits")
 
 
 def inspected(console: Console, artifact: Artifact, program: Program) -> None:
@@ -174,7 +188,7 @@ def inspected(console: Console, artifact: Artifact, program: Program) -> None:
     say(f"input    {', '.join(f'{list(t.shape)} {t.dtype}' for t in program.inputs)}: {height}x{width}, RGB in 0..255")
     say(f"output   {', '.join(_output(t) for t in program.outputs)}")
     say(f"macs     {m.graph.macs / 1e9:.2f} billion an image")
-    say(f"parity   {parity(m)}")
+    parity(console, m)
     if m.half_precision is not None:
         say(f"range    {_range(m.half_precision)}")
     if program.delegates is not None:
@@ -213,6 +227,15 @@ def inspected(console: Console, artifact: Artifact, program: Program) -> None:
     else:
         counts = [(name, str(count)) for name, count in program.operators.items()]
         console.table(("operator", "count"), counts, ("count",))
+
+
+def tested(console: Console, results: Sequence[Tested]) -> None:
+    """What self-tests found."""
+    for one in results:
+        console.say(
+            f"test     {'passed' if one.passed else 'FAILED'} in {_where(one)}: relative error "
+            f"{one.relative_error:.1e} of the logits of {one.photographs} photographs (tolerance {one.tolerance:.0e})"
+        )
 
 
 def profiled(console: Console, profile: Profile) -> None:
@@ -330,7 +353,7 @@ def reference(console: Console, result: ReferenceResult) -> None:
 def evaluated(console: Console, result: EvaluationResult) -> None:
     """The artifacts side by side, what was found of each, and where the rest is."""
     from volo_edge.report.contents import HTML, JSON, MARKDOWN
-    from volo_edge.report.markdown import notes
+    from volo_edge.report.markdown import PROCESSORS, notes, processors
 
     report = result.report
     for sentence in notes(report):
@@ -360,6 +383,8 @@ def evaluated(console: Console, result: EvaluationResult) -> None:
     ]
     numbers = ("size", "top-1 %", "drop", "95 % interval", "p", "agrees %", "SNR dB", "ms")
     console.table(("artifact", *numbers[:7], "worst block", "ms"), rows, numbers)
+    if there := processors(report):
+        console.table(PROCESSORS, there, PROCESSORS[3:])
     for one in report.artifacts:
         console.say(f"{one.name} {one.verdict}")
     top1 = report.float_model.top1
@@ -402,7 +427,7 @@ def _number(value: float | None, form: str) -> str:
 def app(console: Console, result: App, artifact: Path) -> None:
     """What of an app was written, and how to run it."""
     manifest = result.manifest
-    if manifest.parity.passed is False:
+    if any(one.passed is False for one in manifest.parity):
         console.note("this artifact failed its parity check: the app's self-test proves the file, not the model")
     for name in result.kept:
         console.note(f"{name} was edited and is left as it is")

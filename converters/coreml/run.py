@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from converters.coreml import evaluator
 from converters.runner import Array, Runner, RuntimeMissing
+from volo_edge.errors import RequestError
 
 
 def load(path: Path, runtime: str | None = None) -> Runner:
@@ -37,7 +39,10 @@ def _core_ml(path: Path) -> Runner:
             rows.append(model.predict({"image": photograph})["logits"])
         return np.concatenate(rows).astype(np.float32)
 
-    return Runner(f"Core ML, macOS {platform.mac_ver()[0]}", run)
+    described = model.get_spec().description
+    size = next(given.type.imageType for given in described.input)
+    logits = next(made.type.multiArrayType.shape for made in described.output if made.name == "logits")
+    return Runner(f"Core ML, macOS {platform.mac_ver()[0]}", (1, 3, size.height, size.width), math.prod(logits), run)
 
 
 def _evaluator(path: Path) -> Runner:
@@ -45,8 +50,22 @@ def _evaluator(path: Path) -> Runner:
         program = evaluator.load(path, "typed")
     except evaluator.Unsupported as error:
         raise RuntimeMissing(f"Core ML runs on macOS only, and the evaluator elsewhere cannot: {error}") from error
+    return evaluated(
+        program, "image", "logits", "volo-edge's evaluator (not Core ML itself), in the program's own types"
+    )
+
+
+def evaluated(program: evaluator.Evaluator, image: str, logits: str, runtime: str) -> Runner:
+    """`program`, which makes `logits` of an `image`; RequestError where it has no such input and output."""
+    given = next((value for value in program.inputs if value.name == image), None)
+    made = next((value for value in program.outputs if value.name == logits), None)
+    if given is None or made is None or None in (*given.shape, *made.shape):
+        raise RequestError(
+            f"the package does not make '{logits}' of an '{image}' of fixed size: convert the model again"
+        )
 
     def run(images: Array) -> Array:
-        return np.concatenate([program(image=image[None])["logits"] for image in images])
+        return np.concatenate([program(**{image: one[None]})[logits] for one in images])
 
-    return Runner("volo-edge's evaluator (not Core ML itself), in the program's own types", run)
+    image, answer = (tuple(side for side in value.shape if side is not None) for value in (given, made))
+    return Runner(runtime, image, math.prod(answer), run)

@@ -5,17 +5,23 @@ Without a Mac there is no Core ML: what runs then is the package inside the prog
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
+import torch  # before _C, which finds torch's libraries where they are loaded
+from executorch.extension.pybindings import _C  # `executorch.runtime` is this, and seven seconds of the exporter
 
 from converters.coreml import evaluator
+from converters.coreml.run import evaluated
 from converters.executorch.coreml_package import BACKEND, unpacked
 from converters.executorch.program import Forward, one_line, read_forward
 from converters.runner import Array, Runner, RuntimeMissing
 from volo_edge.errors import RequestError
+
+_FLOAT = 6  # torch's ScalarType
 
 
 def load(path: Path, runtime: str | None = None) -> Runner:
@@ -25,32 +31,40 @@ def load(path: Path, runtime: str | None = None) -> Runner:
         RequestError: the runtime does not take it, or its Core ML package is damaged.
         RuntimeMissing: it needs Core ML, this is no macOS, and it is not all one package that the evaluator knows.
     """
-    from executorch.runtime import Runtime
-
-    executorch, forward = Runtime.get(), _on_core_ml(path)
+    forward = _on_core_ml(path)
     if forward is not None and runtime is None:
-        runtime = "native" if executorch.backend_registry.is_available(BACKEND) else "evaluator"
+        runtime = "native" if _C._is_available(BACKEND) else "evaluator"
     if forward is not None and runtime == "evaluator":
         return _evaluator(forward, path)
     try:
-        program = executorch.load_program(str(path))
+        program = _C._load_program(str(path), program_verification=_C.Verification.InternalConsistency)
         method = program.load_method("forward")
     except RuntimeError as error:
         raise RequestError(f"ExecuTorch cannot load {path} ({error}): convert it again") from error
+    image, logits = _image_to_logits(method.method_meta(), path)
 
-    def run(images: Array) -> Array:
-        rows = [method.execute([torch.from_numpy(image[None])])[0] for image in images]
-        return np.asarray(torch.cat(rows))
+    def run(images: Array, program: Any = program) -> Array:  # whose bytes must outlive the method
+        return np.asarray(torch.cat([method([torch.from_numpy(one[None])])[0] for one in images]))
 
     backend = "XNNPACK" if forward is None else "Core ML"
-    return Runner(f"ExecuTorch {version('executorch')}, {backend}", run)
+    return Runner(f"ExecuTorch {version('executorch')}, {backend}", image, logits, run)
 
 
 def set_threads(threads: int) -> None:
     """How many threads XNNPACK takes in this process. Before anything is loaded: later it may hang or abort (1.4.1)."""
-    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+    _C._unsafe_reset_threadpool(threads)
 
-    _unsafe_reset_threadpool(threads)
+
+def _image_to_logits(method: Any, path: Path) -> tuple[tuple[int, ...], int]:
+    """Shape of the image and number of logits; RequestError where the method does not make the one of the other."""
+    counts = method.num_inputs(), method.num_outputs()
+    if counts != (1, 1):
+        raise RequestError("{} takes {} inputs to {} outputs, not an image to logits".format(path, *counts))
+    given, made = method.input_tensor_meta(0), method.output_tensor_meta(0)
+    image, logits = tuple(given.sizes()), tuple(made.sizes())
+    if len(image) != 4 or image[:2] != (1, 3) or {given.dtype(), made.dtype()} != {_FLOAT}:
+        raise RequestError(f"{path} takes {image} to {logits}, not an image of float32 to logits")
+    return image, math.prod(logits)
 
 
 def _on_core_ml(path: Path) -> Forward | None:
@@ -82,9 +96,5 @@ def _evaluator(forward: Forward, path: Path) -> Runner:
         raise RequestError(
             f"{path} takes {len(program.inputs)} inputs to {len(program.outputs)} outputs, not an image to logits"
         )
-    given, made = program.inputs[0].name, program.outputs[0].name
-
-    def run(images: Array) -> Array:
-        return np.concatenate([program(**{given: image[None]})[made] for image in images])
-
-    return Runner("volo-edge's evaluator (not Core ML itself) of the program's Core ML package, in its own types", run)
+    runtime = "volo-edge's evaluator (not Core ML itself) of the program's Core ML package, in its own types"
+    return evaluated(program, program.inputs[0].name, program.outputs[0].name, runtime)

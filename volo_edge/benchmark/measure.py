@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,6 +23,7 @@ import numpy as np
 
 import calibration
 from calibration.images import balanced_subset, find_images, stream
+from converters.process import python
 from converters.runner import Array
 from volo_edge import __version__, artifact, checkpoint, files, machine
 from volo_edge.artifact import Artifact
@@ -123,7 +123,7 @@ class _Worker:
         variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed in stop
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "volo_edge.benchmark.worker", json.dumps(asked)],
+            python("volo_edge.benchmark.worker", json.dumps(asked)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

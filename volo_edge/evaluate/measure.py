@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 import calibration
 from calibration.images import ImageList, balanced_subset, find_images, list_hash, selected, stream
-from converters.runner import Runner
-from converters.targets import TARGETS
+from converters.process import Process
+from converters.targets import RUNTIMES, TARGETS
 from volo_edge import __version__, artifact, checkpoint, device_results, files, machine
 from volo_edge.artifact import Artifact
 from volo_edge.checkpoint import LoadedModel
@@ -35,7 +35,7 @@ from volo_edge.errors import RequestError
 from volo_edge.evaluate import data, facts, growth, statistics
 from volo_edge.evaluate.facts import Facts, Labels
 from volo_edge.evaluate.request import Request, check
-from volo_edge.predict import load_runner
+from volo_edge.predict import load
 from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb
 from volo_edge.quantize.schemes import SCHEMES
 from volo_edge.quantize.transforms import ROBUST
@@ -51,12 +51,15 @@ from volo_edge.report.contents import (
     ErrorGrowth,
     FloatModel,
     Latency,
+    OnProcessor,
     Outcome,
     Report,
     Unreadable,
 )
 from volo_edge.report.write import write
+from volo_edge.request import check_runtime
 from volo_edge.validate.answers import Answers, collect
+from volo_edge.validate.metrics import relative_error, top1_agreement
 
 GROWTH_IMAGES = 32
 _TOGETHER = 8  # photographs between two writes of what is done; the runtimes take them one by one
@@ -80,6 +83,7 @@ class Work:
         loaded: the float model; None where its weights are not at hand.
         devices: what apps measured, by the hash of the model file.
         state: the folder that keeps what is done.
+        processors: of ARM64, ready to run files on; () where none is asked for.
     """
 
     wanted: Request
@@ -93,6 +97,7 @@ class Work:
     loaded: LoadedModel | None
     devices: dict[str, list[DeviceResults]]
     state: Path
+    processors: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,7 @@ def prepare(wanted: Request, steps: Steps) -> Work:
             advance()
     first = artifacts[0]
     _require_one_model(artifacts)
+    processors = _processors(wanted, artifacts, steps)
     everything = find_images(wanted.data)
     images = everything if wanted.limit is None else balanced_subset(everything, wanted.limit, seed=0)
     labels, folders, problems = _classes(wanted, images, first.labels)
@@ -140,6 +146,7 @@ def prepare(wanted: Request, steps: Steps) -> Work:
         loaded=loaded,
         devices=_devices(wanted, artifacts),
         state=files.state_folder(wanted.output),
+        processors=processors,
     )
 
 
@@ -153,11 +160,13 @@ def evaluate(work: Work, steps: Steps) -> Result:
     start = time.monotonic()
     reference, float_answers, resumed = _float_answers(work, steps)
     _require_same(reference.record, work.artifacts[0], "the float model's answers")
-    ran = [_run(work, one, steps) for one in work.artifacts]
-    read = np.logical_and.reduce([float_answers.read, *(one.answers.read for one in ran)])
-    rows = np.flatnonzero(read)
-    if not len(rows):
+    if not float_answers.read.any():
         raise RequestError(f"none of the images in {work.images.root} can be read, {work.images.files[0]} for one")
+    photographs = selected(work.images, np.flatnonzero(float_answers.read).tolist())
+    some = balanced_subset(photographs, work.wanted.arm64_limit, seed=0)
+    ran = [_runs(work, one, some, steps) for one in work.artifacts]
+    read = np.logical_and.reduce([float_answers.read, *(here.answers.read for here, *_ in ran)])
+    rows = np.flatnonzero(read)
     labels = None if work.labels is None else work.labels[rows]
     float_facts = facts.gather(float_answers.logits, float_answers.logits, rows, labels)
     report = Report(
@@ -178,8 +187,19 @@ def evaluate(work: Work, steps: Steps) -> Result:
     with steps.step("writing"):
         write(report, work.images.root, work.wanted.output, work.wanted.force)
     shutil.rmtree(work.state, ignore_errors=True)
-    resumed += sum(one.resumed for one in ran)
+    resumed += sum(one.resumed for runs in ran for one in runs)
     return Result(work.wanted.output, report, resumed, time.monotonic() - start)
+
+
+def _processors(wanted: Request, artifacts: list[Artifact], steps: Steps) -> tuple[str, ...]:
+    """The ARM64 processors asked for, ready; RequestError where no artifact has code for them."""
+    if wanted.runtime != "arm64":
+        return ()
+    if not any(one.manifest.backend in RUNTIMES["arm64"].backends for one in artifacts):
+        check_runtime("arm64", artifacts[0].manifest.backend)
+    from converters.executorch import arm64
+
+    return arm64.prepare(wanted.processors, steps)
 
 
 def _name(one: Artifact) -> str:
@@ -310,29 +330,66 @@ def _float_answers(work: Work, steps: Steps) -> tuple[Reference, Answers, int]:
 
 @dataclass(frozen=True, eq=False)
 class _Ran:
-    """A file's answers for the photographs, what ran it and how fast, and how many an earlier run had left."""
+    """A file's answers for some photographs, what ran it, and how many an earlier run had left.
 
+    Args:
+        images: the photographs.
+        answers: for them.
+        runtime, processor, instructions: see `converters.process.Process`.
+        latency: None where the processor is emulated.
+        resumed: how many answers were there.
+    """
+
+    images: ImageList
     answers: Answers
     runtime: str
-    latency: Latency
+    processor: str
+    instructions: tuple[str, ...]
+    latency: Latency | None
     resumed: int
 
 
-def _run(work: Work, one: Artifact, steps: Steps) -> _Ran:
-    """Run the artifact's file on every photograph; it is let go of before the next one is loaded."""
+def _runs(work: Work, one: Artifact, some: ImageList, steps: Steps) -> tuple[_Ran, ...]:
+    """Run the artifact's file: here on every photograph, then on each ARM64 processor on `some`."""
+    backend, runtime = one.manifest.backend, work.wanted.runtime
+    arm64 = work.processors if backend in RUNTIMES["arm64"].backends else ()
+    takes = runtime is not None and runtime != "arm64" and backend in RUNTIMES[runtime].backends
+    here = _run(work, one, work.images, runtime if takes else None, None, steps)
+    return here, *(_run(work, one, some, "arm64", processor, steps) for processor in arm64)
+
+
+def _run(
+    work: Work, one: Artifact, images: ImageList, runtime: str | None, processor: str | None, steps: Steps
+) -> _Ran:
+    """Run the artifact's file on the `images`; see `predict.load`. It is let go of before the next one is loaded."""
+    name = f"{_name(one)} on {processor}" if processor else _name(one)
+    with steps.step(f"loading {name}"):
+        runner = load(one, runtime, processor)
+    with runner:
+        answers, resumed = _answers(work, one, images, runner, name, steps)
+        latency = None
+        if processor is None:
+            with steps.step(f"timing {name}"):
+                latency = _latency(runner, one.manifest.preprocessing)
+        ran = runner.runtime, runner.processor, runner.instructions
+        return _Ran(images, answers, *ran, latency, resumed)
+
+
+def _answers(
+    work: Work, one: Artifact, images: ImageList, runner: Process, name: str, steps: Steps
+) -> tuple[Answers, int]:
+    """What the file says of the `images`, and of how many an earlier run had kept the answers."""
     m = one.manifest
-    with steps.step(f"loading {_name(one)}"):
-        runner = load_runner(one, work.wanted.runtime if m.backend == "coreml" else None)
-    key = files.key(m.files["model"].sha256, list_hash(work.images), m.preprocessing, runner.runtime)
+    key = files.key(m.files["model"].sha256, list_hash(images), m.preprocessing, runner.runtime, runner.processor)
     done: list[int] = []
-    with steps.step(f"running {_name(one)}", len(work.images)) as advance:
+    with steps.step(f"running {name}", len(images)) as advance:
 
         def progress(count: int) -> None:
             done.append(count)
             advance(count)
 
         answers = collect(
-            work.images,
+            images,
             m.preprocessing,
             lambda: runner.run,
             _TOGETHER,
@@ -340,21 +397,21 @@ def _run(work: Work, one: Artifact, steps: Steps) -> _Ran:
             work.state / f"{_name(one)}-{key}.f32",
             progress,
         )
-    with steps.step(f"timing {_name(one)}"):
-        latency = _latency(runner, m.preprocessing)
-    return _Ran(answers, runner.runtime, latency, done[0])
+    return answers, done[0]
 
 
 def _outcome(
     work: Work,
     one: Artifact,
-    ran: _Ran,
+    runs: tuple[_Ran, ...],
     reference: Answers,
     float_facts: Facts,
     rows: Labels,
     steps: Steps,
 ) -> Outcome:
     """All that is said of one artifact; `rows` are the photographs that every model was given."""
+    ran, *others = runs
+    assert ran.latency is not None
     m, model = one.manifest, one.manifest.files["model"]
     labels = None if work.labels is None else work.labels[rows]
     with steps.step(f"comparing {_name(one)}"):
@@ -366,7 +423,11 @@ def _outcome(
             calibration_error = statistics.calibration_error(found.confidence, found.top1)
             classes = facts.by_class(found, float_facts, labels, one.labels)
     grown, note = _growth(work, one, rows, steps)
-    passed = None if work.wanted.max_drop is None or top1 is None else top1.high <= work.wanted.max_drop
+    processors = tuple(_on_processor(work, other, ran, reference, rows) for other in others)
+    passed = None
+    if work.wanted.max_drop is not None and top1 is not None:
+        drops = [top1, *(there.top1 for there in processors if there.top1 is not None)]
+        passed = all(drop.high <= work.wanted.max_drop for drop in drops)
     agreement = 100 * float((found.said == float_facts.said).mean())
     divergence = float(found.divergence.mean())
     return Outcome(
@@ -375,11 +436,12 @@ def _outcome(
         backend=m.backend,
         scheme=m.quantization.scheme,
         runtime=ran.runtime,
+        processor=ran.processor,
         model_sha256=model.sha256,
         bytes=model.bytes,
         delegate_calls=m.graph.delegate_calls,
         undelegated=None if m.graph.delegate_calls is None else sum(op.count for op in m.graph.undelegated_ops),
-        verdict=verdict(top1, agreement, work.wanted.max_drop),
+        verdict=verdict(top1, agreement, work.wanted.max_drop, processors),
         passed=passed,
         top1=top1,
         top5=top5,
@@ -394,10 +456,35 @@ def _outcome(
         growth_note=note,
         latency=ran.latency,
         devices=tuple(work.devices[model.sha256]),
+        processors=processors,
     )
 
 
-def verdict(top1: Comparison | None, agreement: float, max_drop: float | None) -> str:
+def _on_processor(work: Work, there: _Ran, here: _Ran, reference: Answers, rows: Labels) -> OnProcessor:
+    """What a processor's own rounding does to the answers, on the photographs that it was given."""
+    place = {work.images.files[row]: row for row in rows.tolist()}
+    common = np.array([place[name] for name in there.images.files])
+    logits, ours, floats = (there.answers.logits, *(np.asarray(of.logits[common]) for of in (here.answers, reference)))
+    every = np.arange(len(common))
+    labels = None if work.labels is None else work.labels[common]
+    found, expected = (facts.gather(given, floats, every, labels) for given in (logits, floats))
+    error = relative_error(logits, ours)
+    return OnProcessor(
+        processor=there.processor,
+        runtime=there.runtime,
+        instructions=there.instructions,
+        photographs=len(common),
+        top1=None if labels is None else facts.compare(found.top1, expected.top1),
+        agreement=100 * float((found.said == expected.said).mean()),
+        here_agreement=100 * top1_agreement(logits, ours),
+        here_error=error if math.isfinite(error) else None,
+        not_finite=int((found.said < 0).sum()),
+    )
+
+
+def verdict(
+    top1: Comparison | None, agreement: float, max_drop: float | None, processors: tuple[OnProcessor, ...] = ()
+) -> str:
     """What a person should take from the figures, in a sentence or two."""
     if top1 is None:
         return f"says the float model's class for {agreement:.2f} % of the photographs."
@@ -412,6 +499,13 @@ def verdict(top1: Comparison | None, agreement: float, max_drop: float | None) -
     if max_drop is None:
         return said
     if top1.high <= max_drop:
+        for there in processors:
+            if there.top1 is not None and there.top1.high > max_drop:
+                return (
+                    f"{said} Fails on {there.processor}: there the drop is {there.top1.drop:+.2f} (95 % interval "
+                    f"{there.top1.low:+.2f} to {there.top1.high:+.2f}) on {there.photographs} photographs, and the "
+                    f"interval's upper end is more than {max_drop:g}; --arm64-limit takes more of them."
+                )
         return f"{said} Passes: even the interval's upper end is at most {max_drop:g}."
     if top1.drop <= max_drop:
         return (
@@ -421,16 +515,15 @@ def verdict(top1: Comparison | None, agreement: float, max_drop: float | None) -
     return f"{said} Fails: more than {max_drop:g}."
 
 
-def _latency(runner: Runner, preprocessing: Preprocessing) -> Latency:
+def _latency(runner: Process, preprocessing: Preprocessing) -> Latency:
     """Of one photograph of noise, after one run that sets up memory."""
     pixels = np.random.default_rng(0).integers(0, 256, (1, 3, *preprocessing.crop)).astype(np.float32)
     runner.run(pixels)
     times: list[float] = []
     until = time.monotonic() + _LATENCY_SECONDS
     while len(times) < 3 or (len(times) < _LATENCY_RUNS and time.monotonic() < until):
-        start = time.perf_counter()
         runner.run(pixels)
-        times.append(1000 * (time.perf_counter() - start))
+        times.append(1000 * runner.seconds)
     median, p90 = np.percentile(times, [50, 90])
     return Latency(len(times), float(median), float(p90))
 

@@ -10,7 +10,7 @@ from volo_edge import files
 from volo_edge.errors import RequestError
 from volo_edge.reference.request import check_data, check_device
 from volo_edge.report.contents import JSON
-from volo_edge.request import check_runtime, check_weights
+from volo_edge.request import check_processors, check_runtime, check_weights
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,10 @@ class Request:
         weights: checkpoint of the float model; None for the demo's.
         calibration: folder that the artifacts were calibrated on, to see that none of it is among the data.
         device_results: files that apps wrote.
-        runtime: what runs the files that Core ML computes, a key of `converters.targets.RUNTIMES`.
+        runtime: what runs the files that it takes, a key of `converters.targets.RUNTIMES`; ARM64 code besides this
+            machine's.
+        processors: whose ARM64 code, keys of `converters.executorch.arm64.processors.PROCESSORS`; () for the usual.
+        arm64_limit: how many of the photographs ARM64 code is judged on, as many of each class.
         max_drop: points of top-1 accuracy that may be lost; None for no gate.
         output: the folder to write.
         force: whether to replace an earlier report.
@@ -44,6 +47,8 @@ class Request:
     calibration: Path | None = None
     device_results: tuple[Path, ...] = ()
     runtime: str | None = None
+    processors: tuple[str, ...] = ()
+    arm64_limit: int = 500
     max_drop: float | None = None
     output: Path = Path("report")
     force: bool = False
@@ -54,7 +59,10 @@ def check(wanted: Request) -> None:
     """RequestError for what is wrong with the request and can be seen from it alone."""
     check_data(wanted.data, wanted.limit)
     check_device(wanted.reference_device)
-    check_runtime(wanted.runtime, "coreml")
+    check_runtime(wanted.runtime)
+    check_processors(wanted.processors, wanted.runtime)
+    if wanted.arm64_limit < 1:
+        raise RequestError(f"--arm64-limit {wanted.arm64_limit}: take at least 1, 500 are usual")
     if len({path.resolve() for path in wanted.artifacts}) < len(wanted.artifacts):
         raise RequestError("an artifact is named twice: name each once")
     names = [path.resolve().name for path in wanted.artifacts]

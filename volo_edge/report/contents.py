@@ -15,7 +15,7 @@ from volo_edge.formats import Format
 from volo_edge.machine import Machine
 from volo_edge.reference.file import Record
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"
 
 
@@ -187,17 +187,45 @@ class Latency:
 
 
 @dataclass(frozen=True)
+class OnProcessor:
+    """The file on another processor than this machine's: what that one's own rounding does to the answers.
+
+    Args:
+        processor: whose code ran, "arm64 armv8.2-dotprod".
+        runtime: what ran it.
+        instructions: those for products of numbers that were seen to run: they tell which kernels did.
+        photographs: how many of the data it was judged on, as many of each class.
+        top1: against the float model on those; null without classes.
+        agreement: points of them that it and the float model put in the same class.
+        here_agreement: points of them that it and the file on this machine put in the same class.
+        here_error: of its logits from those on this machine, |there - here| / |here| in the 2-norm over all; null where
+            one is no number.
+        not_finite: photographs for which it gives a logit that is no number.
+    """
+
+    processor: str
+    runtime: str
+    instructions: tuple[str, ...]
+    photographs: int
+    top1: Comparison | None
+    agreement: float
+    here_agreement: float
+    here_error: float | None
+    not_finite: int
+
+
+@dataclass(frozen=True)
 class Outcome:
     """One artifact.
 
     Args:
         name: of its folder.
         target, backend, scheme: what it is.
-        runtime: what ran its file.
+        runtime, processor: what ran its file, and whose code that was.
         model_sha256, bytes: of its model file.
         delegate_calls, undelegated: of an ExecuTorch program, see the manifest; null elsewhere.
         verdict: in a sentence.
-        passed: the gate; null where none was set.
+        passed: the gate, on every processor; null where none was set.
         top1, top5: null without classes.
         agreement: points of photographs that both put in the same class.
         kl_divergence: nats, of the file's probabilities from the float model's, the mean over photographs.
@@ -209,6 +237,7 @@ class Outcome:
         growth: null where it was not measured, `growth_note` says why.
         latency: on this machine.
         devices: what apps measured of it.
+        processors: other processors that ran its file.
     """
 
     name: str
@@ -216,6 +245,7 @@ class Outcome:
     backend: str
     scheme: str
     runtime: str
+    processor: str
     model_sha256: str
     bytes: int
     delegate_calls: int | None
@@ -235,6 +265,7 @@ class Outcome:
     growth_note: str
     latency: Latency
     devices: tuple[DeviceResults, ...]
+    processors: tuple[OnProcessor, ...]
 
 
 @dataclass(frozen=True)
@@ -242,7 +273,7 @@ class Report:
     """An accuracy report.
 
     Args:
-        format_version: 1.
+        format_version: 2.
         made_at: UTC, ISO 8601.
         command: that made it.
         model: name of the variant.
@@ -254,7 +285,7 @@ class Report:
         versions: of what made it.
     """
 
-    format_version: Literal[1]
+    format_version: Literal[2]
     made_at: str
     command: str
     model: str

@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from volo_edge.preprocess import UnreadableImage, open_rgb
 from volo_edge.report import plots
 from volo_edge.report.contents import Answer, Changed, Report
-from volo_edge.report.markdown import evaluated, notes
+from volo_edge.report.markdown import PROCESSORS, PROCESSORS_HINT, evaluated, notes, processors
 
 SHOWN = 40  # photographs
 _SIDE = 96  # pixels of one
@@ -56,8 +56,22 @@ def render(report: Report, photographs: Path) -> str:
         changed=_with_images(changed[:SHOWN], photographs),
         evaluated=evaluated,
         answer=_answer,
+        processor_columns=PROCESSORS[1:],
+        processor_hint=PROCESSORS_HINT,
+        processors=_by_artifact(report),
         devices=[(one, result) for one in report.artifacts for result in one.devices],
     )
+
+
+def _by_artifact(report: Report) -> list[tuple[int, list[tuple[str, ...]]]]:
+    """Number of each artifact that other processors ran, and its rows of `PROCESSORS` without its name."""
+    rows = processors(report)
+    found = []
+    for number, one in enumerate(report.artifacts):
+        own = [cells for name, *cells in rows if name == one.name]
+        if own:
+            found.append((number, [tuple(cells) for cells in own]))
+    return found
 
 
 def headline(report: Report) -> str:

@@ -25,9 +25,65 @@ def render(report: Report) -> str:
         "Drop in points of top-1, its interval from a paired bootstrap; p of McNemar's test; ms of one photograph",
         "on this machine, in brackets where it is the evaluator of Core ML packages, whose time is no phone's.",
         "",
+        *_on_processors(report),
         *(f"> {sentence}" for sentence in notes(report)),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _on_processors(report: Report) -> list[str]:
+    """The table of other processors; nothing where none ran a file."""
+    rows = processors(report)
+    if not rows:
+        return []
+    return [
+        "### The same files on ARM64 code",
+        "",
+        f"| {' | '.join(PROCESSORS)} |",
+        f"|---|---|---|{'---:|' * (len(PROCESSORS) - 3)}",
+        *(f"| `{name}` | {' | '.join(cells)} |" for name, *cells in rows),
+        "",
+        PROCESSORS_HINT,
+        "",
+    ]
+
+
+PROCESSORS = (
+    "artifact",
+    "processor",
+    "products by",
+    "photographs",
+    "top-1 %",
+    "drop",
+    "95 % interval",
+    "agrees with float %",
+    "agrees with here %",
+    "differs from here",
+)
+PROCESSORS_HINT = (
+    "Every processor rounds in its own order. The last two columns are what that does to the answers: photographs that "
+    "the file puts in the same class there and on this machine (here), and the relative error of its logits there."
+)
+
+
+def processors(report: Report) -> list[tuple[str, ...]]:
+    """A row of `PROCESSORS` for each artifact and each processor besides this machine's that ran its file."""
+    return [
+        (
+            one.name,
+            there.processor,
+            ", ".join(there.instructions),
+            f"{there.photographs:,}",
+            "" if there.top1 is None else f"{there.top1.file:.2f}",
+            "" if there.top1 is None else f"{there.top1.drop:+.2f}",
+            "" if there.top1 is None else f"{there.top1.low:+.2f} to {there.top1.high:+.2f}",
+            f"{there.agreement:.2f}",
+            f"{there.here_agreement:.2f}",
+            "no number" if there.here_error is None else f"{there.here_error:.1e}",
+        )
+        for one in report.artifacts
+        for there in one.processors
+    ]
 
 
 def mark(one: Outcome) -> str:
@@ -58,6 +114,11 @@ def notes(report: Report) -> list[str]:
     for one in report.artifacts:
         if one.not_finite:
             found.append(f"{one.name}: its file gives logits that are no numbers for {one.not_finite} photograph(s)")
+        for there in one.processors:
+            if there.not_finite:
+                found.append(
+                    f"{one.name} on {there.processor}: logits that are no numbers for {there.not_finite} photograph(s)"
+                )
     return found
 
 

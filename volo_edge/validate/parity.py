@@ -1,4 +1,4 @@
-"""Parity: the saved file, in its runtime, on real photographs, against the float model."""
+"""Parity: the saved file, in a runtime on a processor, on real photographs, against the float model."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from volo_edge.validate.metrics import Logits
 
 @dataclass(frozen=True)
 class Parity:
-    """The manifest's `parity`, field for field.
+    """One of the manifest's `parity`, field for field.
 
     Args:
         images: photographs compared.
         runtime: what ran the file; None where it was not run.
+        processor: whose code it ran, "x86-64" or "arm64 armv8.2-dotprod"; None where it was not run.
+        instructions: of ARM64, those for products of numbers that were seen to run: they tell which kernels did.
         relative_error: |file - float| / |float| over all logits, in the 2-norm.
         max_abs_error: the largest difference of two logits.
         snr_db: the same as a signal to noise ratio in decibels.
@@ -26,6 +28,8 @@ class Parity:
 
     images: int
     runtime: str | None
+    processor: str | None
+    instructions: tuple[str, ...]
     relative_error: float | None
     max_abs_error: float | None
     snr_db: float | None
@@ -35,12 +39,21 @@ class Parity:
     note: str = ""
 
 
-def compare(logits: Logits, reference: Logits, runtime: str, tolerance: float) -> Parity:
+def compare(
+    logits: Logits,
+    reference: Logits,
+    tolerance: float,
+    runtime: str,
+    processor: str,
+    instructions: tuple[str, ...] = (),
+) -> Parity:
     """Both arrays are (N, num_classes), of the same photographs in the same order."""
     error = metrics.relative_error(logits, reference)
     return Parity(
         images=len(reference),
         runtime=runtime,
+        processor=processor,
+        instructions=instructions,
         relative_error=error,
         max_abs_error=metrics.max_abs_error(logits, reference),
         snr_db=metrics.snr_db(logits, reference),
@@ -52,4 +65,4 @@ def compare(logits: Logits, reference: Logits, runtime: str, tolerance: float) -
 
 def not_run(why: str, tolerance: float) -> Parity:
     """The parity of a file whose runtime this machine does not have."""
-    return Parity(0, None, None, None, None, None, tolerance, None, why)
+    return Parity(0, None, None, (), None, None, None, None, tolerance, None, why)
