@@ -27,7 +27,7 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-tools:  ## What compiles the Android app and its core
+tools:  ## What compiles the Kotlin core
 	@bash tests/kotlin_tools.sh .tools
 
 schema: .venv/installed  ## Write the published JSON Schemas anew

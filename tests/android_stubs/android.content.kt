@@ -15,7 +15,7 @@ abstract class Context {
     abstract val packageName: String
 
     /** Null where there is no such service. */
-    fun <T> getSystemService(serviceClass: Class<T>): T = TODO()
+    fun <T> getSystemService(serviceClass: Class<T>): T? = TODO()
 
     abstract fun startActivity(intent: Intent)
 }

@@ -15,8 +15,8 @@ class Bitmap {
     val rowBytes: Int get() = TODO()
     val width: Int get() = TODO()
 
-    /** Null where it cannot be copied; since API 34 documented as never. */
-    fun copy(config: Config, isMutable: Boolean): Bitmap = TODO()
+    /** Null where it cannot be copied. */
+    fun copy(config: Config, isMutable: Boolean): Bitmap? = TODO()
 
     fun copyPixelsToBuffer(dst: Buffer): Unit = TODO()
 

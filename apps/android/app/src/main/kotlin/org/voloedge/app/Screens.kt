@@ -42,6 +42,7 @@ import androidx.compose.ui.text.font.FontFamily
 import androidx.compose.ui.unit.dp
 import java.util.Locale
 import org.voloedge.core.Classification
+import org.voloedge.core.Parity
 
 private val TABS = listOf("Classify", "Self-test", "Benchmark", "About")
 private val THREADS = listOf(null, 1, 2, 4)
@@ -182,7 +183,6 @@ private fun threads(number: Int?): String = when (number) {
 @Composable
 private fun About(model: AppModel) {
     val manifest = model.manifest ?: return
-    val parity = manifest.parity
     Lines(
         listOf(
             "model" to manifest.model,
@@ -192,18 +192,22 @@ private fun About(model: AppModel) {
             "classes" to "${manifest.numClasses}",
             "scheme" to manifest.scheme,
             "file" to "%.1f MB for ${manifest.target}, ${manifest.backend}".form(manifest.file("model").bytes / 1e6),
-            "parity" to when (parity.passed) {
-                null -> "not run"
-                true -> "passed in ${parity.runtime}"
-                false -> "failed in ${parity.runtime}"
-            },
-            "relative error" to (parity.relativeError?.let { "%.1e".form(it) } ?: "not known"),
-            "top-1 agrees" to (
-                parity.top1Agreement?.let { "%.1f %% of ${parity.images} photographs".form(100 * it) } ?: "not known"
-            ),
-        ) + manifest.tools.toList(),
+        ) + manifest.parity.flatMap(::parityLines) + manifest.tools.toList(),
     )
 }
+
+/** The file against the float model, on one processor. */
+private fun parityLines(parity: Parity): List<Pair<String, String>> = listOf(
+    "parity on ${parity.processor ?: "no processor"}" to when (parity.passed) {
+        null -> "not run"
+        true -> "passed in ${parity.runtime}"
+        false -> "failed in ${parity.runtime}"
+    },
+    "relative error" to (parity.relativeError?.let { "%.1e".form(it) } ?: "not known"),
+    "top-1 agrees" to (
+        parity.top1Agreement?.let { "%.1f %% of ${parity.images} photographs".form(100 * it) } ?: "not known"
+    ),
+)
 
 @Composable
 private fun Share(model: AppModel) {
