@@ -39,7 +39,7 @@ object Goldens {
         return Pixels(bytes.toByteArray(), image.width, image.height)
     }
 
-    /** An engine that gives `answers` in turn, over and over: the first in a millisecond, the second in two, and so on. */
+    /** An engine that gives `answers` in turn, over and over: the first in a millisecond, the second in two. */
     fun engine(answers: List<FloatArray>): Engine = object : Engine {
         private var runs = 0
         override val info = EngineInfo("ExecuTorch", null, "xnnpack", 2)
