@@ -3,53 +3,6 @@ import XCTest
 
 @testable import VoloEdgeKit
 
-/// Gives `answers` in turn, over and over.
-private actor TestEngine: Engine {
-    nonisolated let info = EngineInfo(name: "test", version: nil, compute: "cpu_only", threads: nil)
-    private let answers: [[Float]]
-    private(set) var runs = 0
-
-    init(_ answers: [[Float]]) {
-        self.answers = answers
-    }
-
-    func run(_ input: ModelInput) async throws -> [Float] {
-        runs += 1
-        return answers[(runs - 1) % answers.count]
-    }
-}
-
-/// What was loaded, in order.
-private actor Loads {
-    private(set) var computes: [String] = []
-
-    func add(_ compute: String) {
-        computes.append(compute)
-    }
-}
-
-/// A platform whose engine gives `answers`, and whose photographs are the golden ones.
-private struct TestPlatform: Platform {
-    let app = AppInfo(name: "VoloEdge", version: "0.1.0")
-    let device = DeviceInfo(manufacturer: "Apple", model: "iPhone17,1", os: "iOS", osVersion: "19.0", chip: nil)
-    let answers: [[Float]]
-    let photos: [String: Pixels]
-    let loads = Loads()
-
-    func load(_ artifact: Artifact, compute: String) async throws -> any Engine {
-        await loads.add(compute)
-        return TestEngine(answers)
-    }
-
-    func decode(_ url: URL) throws -> Pixels {
-        guard let photo = photos[url.lastPathComponent] else { throw VoloEdgeError("no \(url.path)") }
-        return photo
-    }
-
-    func thermal() -> Thermal { .fair }
-    func peakMemoryBytes() -> Int? { 12345 }
-}
-
 final class MeasureTests: XCTestCase {
     /// The golden artifact's self-test, with its answers times `factor`, and its photographs turned by `orientation`.
     private func selfTestResult(factor: Float = 1, orientation: Int = 1) async throws -> SelfTestResult {
@@ -150,34 +103,6 @@ final class MeasureTests: XCTestCase {
         XCTAssertGreaterThan(result.latency.min, 0)
         XCTAssertEqual(result.thermalBefore, .fair)
         XCTAssertEqual(result.peakMemoryBytes, 12345)
-    }
-
-    func testASessionLoadsOnceUntilItsComputeChanges() async throws {
-        let goldens = try Goldens()
-        let artifact = try Artifact(folder: goldens.artifact)
-        let answers = try artifact.manifest.selfTest.cases.map { try artifact.floats($0.logits) }
-        let platform = TestPlatform(answers: answers, photos: try goldens.photos())
-        let session = Session(artifact: artifact, platform: platform)
-
-        let selfTest = try await session.runSelfTest()
-        XCTAssertTrue(selfTest.passed)
-        _ = try await session.classify(platform.decode(artifact.url("selftest/0.png")))
-        var loads = await platform.loads.computes
-        XCTAssertEqual(loads, ["xnnpack"])
-
-        _ = try await session.runBenchmark(warmup: 1, runs: 3)
-        let results = try await session.results()
-        XCTAssertEqual(results.selfTest, selfTest)
-        XCTAssertEqual(results.benchmark?.latencies.count, 3)
-        loads = await platform.loads.computes
-        XCTAssertEqual(loads, ["xnnpack", "xnnpack"])
-
-        await session.choose(compute: "other")
-        let anew = try await session.results()
-        XCTAssertNil(anew.selfTest)
-        XCTAssertNil(anew.benchmark)
-        loads = await platform.loads.computes
-        XCTAssertEqual(loads.last, "other")
     }
 
     func testTheResultsFileHoldsEveryField() async throws {
