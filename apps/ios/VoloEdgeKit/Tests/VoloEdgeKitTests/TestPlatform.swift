@@ -2,7 +2,7 @@ import Foundation
 
 @testable import VoloEdgeKit
 
-/// Gives `answers` in turn, over and over.
+/// Gives `answers` in turn, over and over: the first in a millisecond, the second in two, and so on.
 actor TestEngine: Engine {
     nonisolated let info: EngineInfo
     private let answers: [[Float]]
@@ -13,9 +13,9 @@ actor TestEngine: Engine {
         self.answers = answers
     }
 
-    func run(_ input: ModelInput) async throws -> [Float] {
+    func run(_ input: ModelInput) async throws -> Answer {
         runs += 1
-        return answers[(runs - 1) % answers.count]
+        return Answer(logits: answers[(runs - 1) % answers.count], milliseconds: Double(runs))
     }
 }
 
