@@ -74,7 +74,10 @@ extension Module {
     public func load(_ method: String, options: BackendOptionsMap) throws {}
     public func forward(_ inputs: [ValueConvertible]) throws -> [Value] { fatalError() }
     public func forward(_ inputs: ValueConvertible...) throws -> [Value] { fatalError() }
-    public func forward<Output: ValueSequenceConstructible>(_ inputs: [ValueConvertible]) throws -> Output { fatalError() }
-    public func forward<Output: ValueSequenceConstructible>(_ inputs: ValueConvertible...) throws -> Output { fatalError() }
-    public func forward<Output: ValueSequenceConstructible>(_ input: ValueConvertible) throws -> Output { fatalError() }
+    public func forward<Output: ValueSequenceConstructible>(_ inputs: ValueConvertible...) throws -> Output {
+        fatalError()
+    }
+    public func forward<Output: ValueSequenceConstructible>(_ input: ValueConvertible) throws -> Output {
+        fatalError()
+    }
 }

@@ -156,7 +156,8 @@ extension Picker where Label == Text {
 
 public struct ShareLink<Data, PreviewImage, PreviewIcon, Label: View>: StubView {}
 
-extension ShareLink where Data == CollectionOfOne<URL>, PreviewImage == Never, PreviewIcon == Never, Label == SwiftUI.Label<Text, Image> {
+extension ShareLink
+where Data == CollectionOfOne<URL>, PreviewImage == Never, PreviewIcon == Never, Label == SwiftUI.Label<Text, Image> {
     nonisolated public init(_ titleKey: LocalizedStringKey, item: URL, subject: Text? = nil, message: Text? = nil) {}
 }
 

@@ -68,7 +68,7 @@ struct PhonePlatform: Platform {
                 task_info(mach_task_self_, task_flavor_t(TASK_VM_INFO), $0, &count)
             }
         }
-        // the footprint is what iOS limits: what lies in files that are mapped, as a model's weights may, does not count
+        // what iOS limits: a file that is mapped, as a model's weights may be, is not in it
         return status == KERN_SUCCESS ? Int(info.ledger_phys_footprint_peak) : nil
     }
 }

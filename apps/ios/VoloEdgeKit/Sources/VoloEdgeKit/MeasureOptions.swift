@@ -14,7 +14,8 @@ public struct MeasureOptions: Equatable, Sendable {
         runs = try number(of: "--runs", in: arguments, least: 1) ?? runs
         compute = try value(of: "--compute", in: arguments)
         if let compute, !computes.contains(compute) {
-            throw VoloEdgeError("the model is not computed by '\(compute)': --compute takes \(computes.joined(separator: ", "))")
+            let known = computes.joined(separator: ", ")
+            throw VoloEdgeError("the model is not computed by '\(compute)': --compute takes \(known)")
         }
     }
 }

@@ -36,8 +36,8 @@ public actor Session {
     private let platform: any Platform
     private var choice: Choice
 
-    /// What one choice of `compute` led to. Who began under an earlier choice ends with that one: neither the engine that
-    /// it waits for nor what it measures is the new one's.
+    /// What one choice of `compute` led to. Who began under an earlier choice ends with that one: neither the engine
+    /// that it waits for nor what it measures is the new one's.
     private final class Choice {
         let compute: String
         /// The engine, or its being loaded: whoever comes meanwhile waits for the same one.
