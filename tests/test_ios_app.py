@@ -58,9 +58,7 @@ def test_the_app_type_checks(modules: Path, version: int) -> None:
         ("Headless.swift", "await session.runSelfTest()", "session.runSelfTest()", "'async'"),
     ],
 )
-def test_what_is_wrong_is_seen(
-    modules: Path, tmp_path: Path, file: str, right: str, wrong: str, said: str
-) -> None:
+def test_what_is_wrong_is_seen(modules: Path, tmp_path: Path, file: str, right: str, wrong: str, said: str) -> None:
     shutil.copytree(APP, tmp_path, dirs_exist_ok=True)
     text = (tmp_path / file).read_text()
     assert right in text

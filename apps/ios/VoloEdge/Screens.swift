@@ -173,17 +173,26 @@ private struct AboutScreen: View {
                     LabeledContent("size", value: form("%.1f MB", Double(file.bytes) / 1e6))
                 }
             }
-            Section("Parity with the float model, on the host") {
-                LabeledContent("result", value: manifest.parity.passed.map { $0 ? "passed" : "failed" } ?? "not run")
-                LabeledContent("runtime", value: manifest.parity.runtime ?? "none")
-                LabeledContent("relative error", value: form("%.1e", manifest.parity.relativeError))
-                LabeledContent("top-1 agrees", value: form("%.1f %%", manifest.parity.top1Agreement.map { 100 * $0 }))
-            }
+            ForEach(manifest.parity.indices, id: \.self) { ParitySection(parity: manifest.parity[$0]) }
             Section("Made with") {
                 ForEach(manifest.tools.keys.sorted(), id: \.self) { tool in
                     LabeledContent(tool, value: manifest.tools[tool] ?? "")
                 }
             }
+        }
+    }
+}
+
+private struct ParitySection: View {
+    let parity: Manifest.Parity
+
+    var body: some View {
+        Section("Parity with the float model, before it came here") {
+            LabeledContent("processor", value: parity.processor ?? "none")
+            LabeledContent("runtime", value: parity.runtime ?? "none")
+            LabeledContent("result", value: parity.passed.map { $0 ? "passed" : "failed" } ?? "not run")
+            LabeledContent("relative error", value: form("%.1e", parity.relativeError))
+            LabeledContent("top-1 agrees", value: form("%.1f %%", parity.top1Agreement.map { 100 * $0 }))
         }
     }
 }

@@ -46,8 +46,8 @@ public struct BenchmarkResult: Equatable, Sendable {
 
 /// Run a loaded model `warmup` times and then `runs` times.
 ///
-/// - Parameter progress: called with how many of the runs are done, at most ten times in all: what it does is not to slow
-///   down the others.
+/// - Parameter progress: called with how many of the runs are done, at most ten times in all: what it does is not to
+///   slow down the others.
 public func benchmark(
     engine: any Engine,
     loadMilliseconds: Double,

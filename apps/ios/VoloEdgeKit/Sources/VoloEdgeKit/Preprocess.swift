@@ -58,8 +58,8 @@ private func narrowed(_ image: Pixels, _ horizontal: Filter, rows: Range<Int>) -
     return narrow
 }
 
-// The loops over single numbers, which most of the time goes into. They are written to be bearable in a debug build too:
-// there, an iterator, a subscript of an array and a conversion that is generic cost more than the arithmetic.
+// The loops over single numbers, which most of the time goes into. They are written to be bearable in a debug build
+// too: there, an iterator, a subscript of an array and a conversion that is generic cost more than the arithmetic.
 
 /// `count` pixels of RGB from `start` on, as numbers to calculate with.
 private func widen(
