@@ -19,8 +19,8 @@ command -v apt-get > /dev/null && command -v dpkg > /dev/null || skipped "there 
 user=()
 [ "$(id -u)" = 0 ] || user=(--map-root-user)
 unshare "${user[@]}" --mount true 2> /dev/null || skipped "Swift needs mounts of its own, and 'unshare --mount' is not allowed"
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep --max-count 1 '/debian/*$') ||
-    skipped "apt-get has no Debian packages"
+mirror=$(apt-get --print-uris update | sed -n "/\/debian\/dists/{s/^'//; s/\/dists.*//p; q}")
+[ -n "$mirror" ] || skipped "apt-get has no Debian packages"
 
 # An apt of its own: it knows of no installed package, so that it fetches all that Swift needs.
 mkdir -p swift.apt/lists/partial swift.apt/archives/partial

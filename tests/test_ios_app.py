@@ -1,7 +1,7 @@
 """The iOS app fits what Apple and ExecuTorch document: it is type-checked against stubs of their modules.
 
-Apple's SDK is on Macs only. A stub in `apple_stubs` declares what the app uses of a framework, as its documentation has it,
-and does nothing.
+Apple's SDK is on Macs only. A stub in `apple_stubs` declares what the app uses of a framework, as its documentation has
+it, and does nothing.
 """
 
 from __future__ import annotations
