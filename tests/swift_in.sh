@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# swift_in.sh ROOT SOURCES BUILD COMMAND...: runs COMMAND in the system at ROOT (see swift_tools.sh), with SOURCES at /src and
-# BUILD at /build. Its mounts are its own and end with it.
+# swift_in.sh ROOT SOURCES BUILD COMMAND...: runs COMMAND in the system at ROOT (see swift_tools.sh), with SOURCES at /src
+# and BUILD at /build. Its mounts are its own and end with it.
 set -euo pipefail
 root=$1 sources=$2 build=$3
 shift 3

@@ -18,8 +18,9 @@ command -v apt-get > /dev/null && command -v dpkg > /dev/null || skipped "there 
 [ "$(dpkg --print-architecture)" = amd64 ] || skipped "this is no x86-64 machine"
 user=()
 [ "$(id -u)" = 0 ] || user=(--map-root-user)
-unshare "${user[@]}" --mount true 2> /dev/null || skipped "Swift needs mounts of its own, and 'unshare --mount' is not allowed"
-mirror=$(apt-get --print-uris update | sed -n "/\/debian\/dists/{s/^'//; s/\/dists.*//p; q}")
+unshare "${user[@]}" --mount true 2> /dev/null ||
+    skipped "'unshare --mount' is not allowed, and Swift needs mounts of its own"
+mirror=$(apt-get --print-uris update | sed -n "/\/debian\/dists/{s/^'//; s/\/dists.*//p; q}") || true
 [ -n "$mirror" ] || skipped "apt-get has no Debian packages"
 
 # An apt of its own: it knows of no installed package, so that it fetches all that Swift needs.
@@ -27,7 +28,8 @@ mkdir -p swift.apt/lists/partial swift.apt/archives/partial
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $SUITE main" > swift.apt/sources
 : > swift.apt/status
 apt=(
-    apt-get -qq -o "Dir::State=$here/swift.apt" -o "Dir::Cache=$here/swift.apt" -o "Dir::State::status=$here/swift.apt/status"
+    apt-get -qq -o "Dir::State=$here/swift.apt" -o "Dir::State::status=$here/swift.apt/status"
+    -o "Dir::Cache=$here/swift.apt"
     -o "Dir::Etc::SourceList=$here/swift.apt/sources" -o Dir::Etc::SourceParts=/dev/null
     -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null
     -o APT::Sandbox::User=root -o Acquire::Languages=none -o Debug::NoLocking=1
@@ -43,8 +45,8 @@ dpkg -x swift.apt/archives/base-files_*.deb swift.partial # the links from /bin 
 for package in swift.apt/archives/*.deb; do
     dpkg --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C swift.partial \
         --exclude './usr/share/doc/*' --exclude './usr/share/man/*' --exclude './usr/share/locale/*' \
-        --exclude '*lldb*' --exclude '*/docc' --exclude '*/clangd' --exclude '*/sourcekit-lsp' --exclude '*/swift-format' \
-        --exclude '*/swift_static/*'
+        --exclude '*/swift_static/*' --exclude '*lldb*' --exclude '*/docc' --exclude '*/clangd' \
+        --exclude '*/sourcekit-lsp' --exclude '*/swift-format'
 done
 mkdir -p swift.partial/{proc,dev,tmp,src,build}
 rm -rf swift.apt
