@@ -27,8 +27,9 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-tools:  ## What compiles the Kotlin core
+tools:  ## What compiles the apps' cores and checks the apps
 	@bash tests/kotlin_tools.sh .tools
+	@bash tests/swift_tools.sh .tools
 
 schema: .venv/installed  ## Write the published JSON Schemas anew
 	$(BIN)/python -m volo_edge.artifact > docs/manifest.schema.json

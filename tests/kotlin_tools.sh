@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# What compiles and tests the Kotlin core, unpacked into the folder given: the compiler from npm, JUnit and org.json from
-# Debian. Installs nothing on the machine. Where something cannot be had it says so, and those tests are skipped.
+# What compiles the Android app and tests its core, unpacked into the folder given: the compiler from npm, which comes
+# with coroutines and Compose's plug-in, JUnit and org.json from Debian. Installs nothing on the machine. Where something
+# cannot be had it says so, and those tests are skipped.
 set -euo pipefail
 KOTLIN=2.4.20
 mkdir -p "$1"
 cd "$1"
 
 skipped() {
-    echo "note: $1: the tests of the Kotlin core will be skipped" >&2
+    echo "note: $1: the tests of the Android app and its core will be skipped" >&2
     exit 0
 }
 

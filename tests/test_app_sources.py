@@ -1,7 +1,8 @@
-"""Every source of the apps parses: what no compiler here sees, at least a grammar does."""
+"""Every source of the apps parses, and what is said in several places is the same in all of them."""
 
 from __future__ import annotations
 
+import json
 import plistlib
 import re
 import subprocess
@@ -15,6 +16,7 @@ import tree_sitter
 import tree_sitter_kotlin
 import tree_sitter_swift
 import yaml
+from PIL import Image
 
 from volo_edge.devices import APP
 
@@ -108,6 +110,28 @@ def test_nothing_leaves_the_phone() -> None:
 def test_an_iphone_is_told_why_the_camera_is_used() -> None:
     target = yaml.safe_load((APPS / "ios" / "project.yml").read_text())["targets"]["VoloEdge"]
     assert target["info"]["properties"]["NSCameraUsageDescription"]
+
+
+def test_xcode_runs_a_release_build() -> None:
+    scheme = yaml.safe_load((APPS / "ios" / "project.yml").read_text())["schemes"]["VoloEdge"]
+    assert scheme["run"]["config"] == "Release"  # preprocessing takes ten times as long in a debug build
+
+
+def test_the_ios_app_has_an_icon() -> None:
+    target = yaml.safe_load((APPS / "ios" / "project.yml").read_text())["targets"]["VoloEdge"]
+    name = target["settings"]["base"]["ASSETCATALOG_COMPILER_APPICON_NAME"]
+    folder = APPS / "ios" / "VoloEdge" / "Assets.xcassets" / f"{name}.appiconset"
+    (image,) = json.loads((folder / "Contents.json").read_text())["images"]
+    with Image.open(folder / image["filename"]) as icon:
+        assert (icon.size, icon.mode) == ((1024, 1024), "RGB")  # a transparent one is refused by the App Store
+
+
+def test_the_ios_app_links_the_executorch_that_exports() -> None:
+    pins = re.findall(r'"executorch==([\d.]+)"', (APPS.parent / "pyproject.toml").read_text())
+    package = yaml.safe_load((APPS / "ios" / "executorch.yml").read_text())["packages"]["ExecuTorch"]
+    engine = (APPS / "ios" / "VoloEdge" / "ExecuTorchEngine.swift").read_text()
+    said = re.findall(r'"ExecuTorch", version: "([\d.]+)"', engine)
+    assert [package["branch"].removeprefix("swiftpm-")] == said == pins
 
 
 def test_both_apps_have_the_name_that_the_tools_look_for() -> None:

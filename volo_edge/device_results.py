@@ -97,7 +97,9 @@ class Benchmark:
         min_ms, mean_ms, median_ms, p90_ms, p99_ms: of the runs.
         latencies_ms: each of them, in order.
         thermal_before, thermal_after: what the system said of its temperature.
-        peak_memory_bytes: of the process; null where the system does not tell.
+        peak_memory_bytes: the most that the process has held: on iOS the peak of its footprint, which the system
+            limits and which files that are mapped, as weights may be, are not part of; on Android the peak of its
+            resident memory (VmHWM), which they are part of. null where the system does not tell.
     """
 
     warmup: int

@@ -1,13 +1,10 @@
 import SwiftUI
 import VoloEdgeKit
 
-/// Runs of a benchmark, and before it.
-let warmup = 10
-let runs = 100
-
 /// What the screens show.
 @MainActor @Observable
 final class AppModel {
+    let options = MeasureOptions()
     private(set) var manifest: Manifest?
     private(set) var photo: UIImage?
     private(set) var classification: Classification?
@@ -21,6 +18,11 @@ final class AppModel {
     private(set) var problem: String?
     private(set) var compute = ""
     private var session: Session?
+    /// Looks through the camera, from the question whether it may until it is cancelled.
+    private var looking: Task<Void, Never>?
+
+    /// Whether the screen is to stay on: a phone that locks measures nothing.
+    var awake: Bool { busy || camera != nil }
 
     init() {
         do {
@@ -33,9 +35,11 @@ final class AppModel {
         }
     }
 
-    func classify(_ data: Data) async {
-        stopCamera()
+    /// - Parameter load: the photograph's file, which may have to come from iCloud first, or not come at all.
+    func classify(_ load: @Sendable () async throws -> Data?) async {
+        await stopCamera()
         await work { session in
+            guard let data = try await load() else { throw VoloEdgeError("the photograph cannot be loaded") }
             let image = UIImage(data: data)
             self.photo = await image?.byPreparingThumbnail(ofSize: fitting(image?.size ?? .zero)) ?? image
             self.classification = nil
@@ -45,32 +49,16 @@ final class AppModel {
     }
 
     /// Classifies what the camera sees until it is stopped.
-    func runCamera() async {
-        let camera = Camera()
-        photo = nil
-        classification = nil
-        await work { session in
-            try await camera.start()
-            self.camera = camera
-        }
-        guard self.camera === camera, let session else { return }
-        for await frame in camera.frames {
-            do {
-                let seen = try await session.classify(frame)
-                guard self.camera === camera else { return }
-                classification = seen
-            } catch {
-                problem = error.localizedDescription
-                stopCamera()
-            }
-        }
+    func startCamera() async {
+        await stopCamera()
+        looking = Task { await look() }
     }
 
-    func stopCamera() {
-        guard let camera else { return }
-        camera.stop()
-        self.camera = nil
-        classification = nil
+    /// Ends with no camera running, also where it was still starting.
+    func stopCamera() async {
+        looking?.cancel()
+        await looking?.value
+        looking = nil
     }
 
     func choose(_ compute: String) async {
@@ -92,6 +80,7 @@ final class AppModel {
     func runBenchmark() async {
         benchmark = nil
         runsDone = 0
+        let (warmup, runs) = (options.warmup, options.runs)
         await work { session in
             self.benchmark = try await session.runBenchmark(warmup: warmup, runs: runs) { done in
                 await MainActor.run { self.runsDone = done }
@@ -99,6 +88,29 @@ final class AppModel {
             self.resultsFile = try await self.write(session.results())
         }
         runsDone = nil
+    }
+
+    private func look() async {
+        photo = nil
+        classification = nil
+        let camera = Camera()
+        defer {
+            camera.stop()
+            self.camera = nil
+            classification = nil
+        }
+        await work { _ in
+            try await camera.start()
+            self.camera = camera
+        }
+        while let session, self.camera != nil, let frame = await camera.frame() {
+            do {
+                classification = try await session.classify(frame)
+            } catch {
+                problem = error.localizedDescription
+                return
+            }
+        }
     }
 
     private func write(_ results: Results) throws -> URL {

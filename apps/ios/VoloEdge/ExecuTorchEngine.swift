@@ -12,7 +12,7 @@ actor ExecuTorchEngine: Engine {
     init(model: URL, size: Size, compute: String) throws {
         module = Module(filePath: model.path, loadMode: .mmap)
         shape = [1, 3, size.height, size.width]
-        info = EngineInfo(name: "ExecuTorch", version: "1.4.1", compute: compute, threads: nil)
+        info = EngineInfo(name: "ExecuTorch", version: "1.5.1", compute: compute, threads: nil)
         if compute == "xnnpack" {
             try module.load("forward")
         } else {
@@ -23,13 +23,17 @@ actor ExecuTorchEngine: Engine {
         }
     }
 
-    func run(_ input: ModelInput) throws -> [Float] {
-        let outputs: [Value] = try module.forward(Tensor<Float>(input.floats, shape: shape))
+    func run(_ input: ModelInput) throws -> Answer {
+        let tensor = Tensor<Float>(input.floats, shape: shape)
+        let start = ContinuousClock.now
+        let outputs: [Value] = try module.forward(tensor)
+        let elapsed = milliseconds(since: start)
         guard let logits = outputs.first?.anyTensor else {
             throw VoloEdgeError("the model gave no logits: convert it again")
         }
         // A typed tensor of another type traps; what it refers to is the module's memory until it is copied.
-        return Tensor<Float>(logits.dataType == .float ? logits : logits.copy(to: .float)).scalars()
+        let floats = Tensor<Float>(logits.dataType == .float ? logits : logits.copy(to: .float))
+        return Answer(logits: floats.scalars(), milliseconds: elapsed)
     }
 }
 #endif

@@ -1,4 +1,4 @@
-import Foundation
+import UIKit
 import VoloEdgeKit
 
 /// Self-test and benchmark without a person, for `volo-edge benchmark --device ios`:
@@ -12,22 +12,19 @@ enum Headless {
 
     @MainActor
     static func run() async {
+        UIApplication.shared.isIdleTimerDisabled = true  // a phone that locks suspends the app
         do {
             let file = try FileManager.default
                 .url(for: .documentDirectory, in: .userDomainMask, appropriateFor: nil, create: true)
                 .appendingPathComponent("results.json")
             try? FileManager.default.removeItem(at: file)  // an earlier one is not to be taken for this one
             let session = try PhonePlatform().session()
-            if let compute = value(of: "--compute") {
-                guard session.artifact.manifest.computes.contains(compute) else {
-                    throw VoloEdgeError("the model is not computed by '\(compute)'")
-                }
+            let options = try MeasureOptions(CommandLine.arguments, computes: session.artifact.manifest.computes)
+            if let compute = options.compute {
                 await session.choose(compute: compute)
             }
             _ = try await session.runSelfTest()
-            _ = try await session.runBenchmark(
-                warmup: number(of: "--warmup") ?? warmup, runs: number(of: "--runs") ?? runs
-            )
+            _ = try await session.runBenchmark(warmup: options.warmup, runs: options.runs)
             try await session.results().json().write(to: file, options: .atomic)
             print("volo-edge: wrote Documents/results.json")
             exit(0)
@@ -35,15 +32,5 @@ enum Headless {
             print("volo-edge: \(error.localizedDescription)")
             exit(1)
         }
-    }
-
-    private static func number(of option: String) -> Int? {
-        value(of: option).flatMap(Int.init)
-    }
-
-    private static func value(of option: String) -> String? {
-        let arguments = CommandLine.arguments
-        guard let place = arguments.firstIndex(of: option), place + 1 < arguments.count else { return nil }
-        return arguments[place + 1]
     }
 }

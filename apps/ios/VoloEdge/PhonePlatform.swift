@@ -1,4 +1,4 @@
-import Foundation
+@preconcurrency import Darwin  // it has `mach_task_self_` as a variable, which nobody changes
 import UIKit
 import VoloEdgeKit
 
@@ -36,7 +36,7 @@ struct PhonePlatform: Platform {
         let manifest = artifact.manifest
         if manifest.target == "coreml" {
             let compiled = try await compiledModel(of: artifact.model(), hash: manifest.file("model").sha256)
-            return try CoreMLEngine(compiled: compiled, compute: compute)
+            return try CoreMLEngine(compiled: compiled, size: manifest.model.imageSize, compute: compute)
         }
         #if canImport(ExecuTorch)
         return try ExecuTorchEngine(model: artifact.model(), size: manifest.model.imageSize, compute: compute)
@@ -60,8 +60,16 @@ struct PhonePlatform: Platform {
     }
 
     func peakMemoryBytes() -> Int? {
-        var usage = rusage()
-        return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss : nil  // bytes, on Apple's systems
+        var info = task_vm_info_data_t()
+        let length = MemoryLayout.size(ofValue: info) / MemoryLayout<integer_t>.size
+        var count = mach_msg_type_number_t(length)
+        let status = withUnsafeMutablePointer(to: &info) { pointer in
+            pointer.withMemoryRebound(to: integer_t.self, capacity: length) {
+                task_info(mach_task_self_, task_flavor_t(TASK_VM_INFO), $0, &count)
+            }
+        }
+        // what iOS limits: a file that is mapped, as a model's weights may be, is not in it
+        return status == KERN_SUCCESS ? Int(info.ledger_phys_footprint_peak) : nil
     }
 }
 

@@ -9,11 +9,12 @@ struct Screens: View {
     var body: some View {
         TabView {
             screen("Classify", "photo") { ClassifyScreen(model: model) }
-                .onDisappear { model.stopCamera() }
+                .onDisappear { Task { await model.stopCamera() } }
             screen("Self-test", "checkmark.seal") { SelfTestScreen(model: model) }
             screen("Benchmark", "gauge") { BenchmarkScreen(model: model) }
             screen("About", "info.circle") { AboutScreen(model: model) }
         }
+        .onChange(of: model.awake) { UIApplication.shared.isIdleTimerDisabled = model.awake }
     }
 
     private func screen<Content: View>(
@@ -43,26 +44,33 @@ private struct ClassifyScreen: View {
 
     var body: some View {
         Section {
-            PhotosPicker("Photo", selection: $chosen, matching: .images)
+            PhotosPicker("Photo", selection: $chosen, matching: .images, preferredItemEncoding: .current)
                 .disabled(model.busy)
                 .onChange(of: chosen) {
-                    guard let chosen else { return }
-                    Task {
-                        guard let data = try? await chosen.loadTransferable(type: Data.self) else { return }
-                        await model.classify(data)
-                    }
+                    guard let item = chosen else { return }
+                    chosen = nil  // so that the same one can be chosen again
+                    Task { await model.classify { try await item.loadTransferable(type: Data.self) } }
                 }
-            if model.camera == nil {
-                Button("Camera") { Task { await model.runCamera() } }
-                    .disabled(model.busy)
+            if model.camera != nil {
+                Button("Stop camera") { Task { await model.stopCamera() } }
+            } else if Camera.denied, let settings = URL(string: UIApplication.openSettingsURLString) {
+                Link("Allow the camera in Settings", destination: settings)
             } else {
-                Button("Stop camera") { model.stopCamera() }
+                Button("Camera") { Task { await model.startCamera() } }
+                    .disabled(model.busy)
             }
         }
         if let camera = model.camera {
-            CameraPreview(session: camera.session).frame(height: 360)
+            CameraPreview(camera: camera)
+                .frame(height: 360)
+                .accessibilityElement()
+                .accessibilityLabel("What the camera sees")
         } else if let photo = model.photo {
-            Image(uiImage: photo).resizable().scaledToFit().frame(maxHeight: 360)
+            Image(uiImage: photo)
+                .resizable()
+                .scaledToFit()
+                .frame(maxHeight: 360)
+                .accessibilityLabel("The photograph")
         }
         if let classification = model.classification {
             Section {
@@ -70,7 +78,9 @@ private struct ClassifyScreen: View {
                     VStack(alignment: .leading) {
                         LabeledContent(guess.label, value: form("%.1f %%", 100 * guess.probability))
                         ProgressView(value: guess.probability)
+                            .accessibilityHidden(true)  // the same number again
                     }
+                    .accessibilityElement(children: .combine)
                 }
             } footer: {
                 let prepare = form("%.1f", classification.prepareMilliseconds)
@@ -121,10 +131,10 @@ private struct BenchmarkScreen: View {
             Button("Run the benchmark") { Task { await model.runBenchmark() } }
                 .disabled(model.busy)
             if let done = model.runsDone {
-                ProgressView(value: Double(done), total: Double(runs))
+                ProgressView(value: Double(done), total: Double(model.options.runs))
             }
         } footer: {
-            Text("\(runs) runs of the model alone after \(warmup) to warm up.")
+            Text("\(model.options.runs) runs of the model alone after \(model.options.warmup) to warm up.")
         }
         if let result = model.benchmark {
             let latency = result.latency
@@ -163,17 +173,26 @@ private struct AboutScreen: View {
                     LabeledContent("size", value: form("%.1f MB", Double(file.bytes) / 1e6))
                 }
             }
-            Section("Parity with the float model, on the host") {
-                LabeledContent("result", value: manifest.parity.passed.map { $0 ? "passed" : "failed" } ?? "not run")
-                LabeledContent("runtime", value: manifest.parity.runtime ?? "none")
-                LabeledContent("relative error", value: form("%.1e", manifest.parity.relativeError))
-                LabeledContent("top-1 agrees", value: form("%.1f %%", manifest.parity.top1Agreement.map { 100 * $0 }))
-            }
+            ForEach(manifest.parity.indices, id: \.self) { ParitySection(parity: manifest.parity[$0]) }
             Section("Made with") {
                 ForEach(manifest.tools.keys.sorted(), id: \.self) { tool in
                     LabeledContent(tool, value: manifest.tools[tool] ?? "")
                 }
             }
+        }
+    }
+}
+
+private struct ParitySection: View {
+    let parity: Manifest.Parity
+
+    var body: some View {
+        Section("Parity with the float model, before it came here") {
+            LabeledContent("processor", value: parity.processor ?? "none")
+            LabeledContent("runtime", value: parity.runtime ?? "none")
+            LabeledContent("result", value: parity.passed.map { $0 ? "passed" : "failed" } ?? "not run")
+            LabeledContent("relative error", value: form("%.1e", parity.relativeError))
+            LabeledContent("top-1 agrees", value: form("%.1f %%", parity.top1Agreement.map { 100 * $0 }))
         }
     }
 }

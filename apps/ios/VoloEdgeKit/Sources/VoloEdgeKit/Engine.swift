@@ -13,17 +13,29 @@ public struct EngineInfo: Equatable, Sendable {
     }
 }
 
+/// What the model gave.
+public struct Answer: Equatable, Sendable {
+    public let logits: [Float]
+    /// That the model alone took: not what brings the input into the runtime's form, nor the logits out of it.
+    public let milliseconds: Double
+
+    public init(logits: [Float], milliseconds: Double) {
+        self.logits = logits
+        self.milliseconds = milliseconds
+    }
+}
+
 /// A model in memory.
 public protocol Engine: Sendable {
     var info: EngineInfo { get }
 
-    /// The logits of an input.
-    func run(_ input: ModelInput) async throws -> [Float]
+    func run(_ input: ModelInput) async throws -> Answer
 }
 
-/// What a photograph shows, and the time that preparing it and the model took.
+/// What a photograph shows, and how long that took.
 public struct Classification: Equatable, Sendable {
     public let guesses: [Guess]
+    /// All but the model: resizing, and bringing the input into the runtime's form.
     public let prepareMilliseconds: Double
     public let modelMilliseconds: Double
 }
@@ -32,26 +44,24 @@ public struct Classification: Equatable, Sendable {
 public func classify(_ image: Pixels, artifact: Artifact, engine: any Engine) async throws -> Classification {
     let start = ContinuousClock.now
     let input = ModelInput(image, artifact.manifest.preprocessing)
-    let prepareMilliseconds = milliseconds(since: start)
-    let prepared = ContinuousClock.now
-    let logits = try await engine.run(input)
-    let modelMilliseconds = milliseconds(since: prepared)
+    let answer = try await engine.run(input)
+    let elapsed = milliseconds(since: start)
     let labels = artifact.labels
-    guard logits.count == labels.count else {
-        throw VoloEdgeError("the model gave \(logits.count) logits for \(labels.count) classes")
+    guard answer.logits.count == labels.count else {
+        throw VoloEdgeError("the model gave \(answer.logits.count) logits for \(labels.count) classes")
     }
-    guard logits.allSatisfy(\.isFinite) else {
+    guard answer.logits.allSatisfy(\.isFinite) else {
         throw VoloEdgeError("the model gave logits that are no numbers: run the self-test")
     }
     return Classification(
-        guesses: likeliest(logits, labels: labels),
-        prepareMilliseconds: prepareMilliseconds,
-        modelMilliseconds: modelMilliseconds
+        guesses: likeliest(answer.logits, labels: labels),
+        prepareMilliseconds: elapsed - answer.milliseconds,
+        modelMilliseconds: answer.milliseconds
     )
 }
 
 /// The time that has passed.
-func milliseconds(since start: ContinuousClock.Instant) -> Double {
+public func milliseconds(since start: ContinuousClock.Instant) -> Double {
     let (seconds, attoseconds) = (ContinuousClock.now - start).components
     return Double(seconds) * 1e3 + Double(attoseconds) / 1e15
 }

@@ -60,7 +60,7 @@ public struct Preprocessing: Decodable, Equatable, Sendable {
 /// What an app needs of `manifest.json`.
 public struct Manifest: Decodable, Equatable, Sendable {
     public static let name = "manifest.json"
-    public static let knownFormat = 1
+    public static let knownFormat = 2
 
     /// The float model.
     public struct Model: Decodable, Equatable, Sendable {
@@ -89,17 +89,18 @@ public struct Manifest: Decodable, Equatable, Sendable {
         public let sha256: String
     }
 
-    /// The saved file against the float model, as the host measured it; nil where it could not.
+    /// The saved file against the float model, as the host measured it on one processor; nil where it could not.
     public struct Parity: Decodable, Equatable, Sendable {
         public let images: Int
         public let runtime: String?
+        public let processor: String?
         public let relativeError: Double?
         public let top1Agreement: Double?
         public let tolerance: Double
         public let passed: Bool?
 
         private enum CodingKeys: String, CodingKey {
-            case images, runtime, tolerance, passed
+            case images, runtime, processor, tolerance, passed
             case relativeError = "relative_error"
             case top1Agreement = "top1_agreement"
         }
@@ -137,7 +138,8 @@ public struct Manifest: Decodable, Equatable, Sendable {
     public let preprocessing: Preprocessing
     /// By role: "model", "labels", "selftest/0/photo" and so on.
     public let files: [String: File]
-    public let parity: Parity
+    /// On the host, then on other processors where they ran it.
+    public let parity: [Parity]
     public let selfTest: SelfTest
     /// Versions of what made the artifact.
     public let tools: [String: String]
@@ -160,9 +162,8 @@ public struct Manifest: Decodable, Equatable, Sendable {
         do {
             let format = try JSONDecoder().decode(Format.self, from: data)
             guard format.version == knownFormat else {
-                throw VoloEdgeError(
-                    "\(name) is of format \(format.version), this app reads \(knownFormat): update the app"
-                )
+                let mend = format.version > knownFormat ? "update the app" : "convert the model again"
+                throw VoloEdgeError("\(name) is of format \(format.version), this app reads \(knownFormat): \(mend)")
             }
             let manifest = try JSONDecoder().decode(Manifest.self, from: data)
             guard manifest.preprocessing.crop == manifest.model.imageSize else {

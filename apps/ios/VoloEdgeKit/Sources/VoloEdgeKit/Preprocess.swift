@@ -26,55 +26,86 @@ func prepare(_ image: Pixels, _ preprocessing: Preprocessing) -> [UInt8] {
     let crop = preprocessing.crop
     let rows = centred(resized.height, crop.height)
     let columns = centred(resized.width, crop.width)
-    let vertical = taps(side: image.height, resized: resized.height, part: rows)
-    let horizontal = taps(side: image.width, resized: resized.width, part: columns)
+    let vertical = Filter(side: image.height, resized: resized.height, part: rows)
+    let horizontal = Filter(side: image.width, resized: resized.width, part: columns)
 
-    let firstRow = vertical.reduce(image.height) { min($0, $1.first) }
-    let endRow = vertical.reduce(0) { max($0, $1.end) }
-    let narrow = narrowed(image, horizontal, rows: firstRow..<endRow)
-    let length = horizontal.count * 3
+    let length = 3 * columns.count
+    let narrow = narrowed(image, horizontal, rows: vertical.reach)
+    var small = [Int32](repeating: 0, count: rows.count * length)
+    vertical.apply(narrow, lanes: length, &small)
     var pixels = [UInt8](repeating: 0, count: crop.height * crop.width * 3)
-    narrow.withUnsafeBufferPointer { bytes in
-        for (index, tap) in vertical.enumerated() {
-            let from = (tap.first - firstRow) * length
-            let to = ((rows.padding + index) * crop.width + columns.padding) * 3
-            for offset in 0..<length {
-                pixels[to + offset] = tap.sum(bytes, from: from + offset, stride: length)
-            }
-        }
+    for row in 0..<rows.count {
+        let place = ((rows.padding + row) * crop.width + columns.padding) * 3
+        pixels.replaceSubrange(place..<place + length, with: bytes(small, from: row * length, count: length))
     }
     return pixels
 }
 
-/// What the model takes: floats 3 x height x width in 0...255, of what `prepare` gives.
-func toInput(_ pixels: [UInt8]) -> [Float] {
-    var floats: [Float] = []
-    floats.reserveCapacity(pixels.count)
-    for channel in 0..<3 {
-        for place in stride(from: channel, to: pixels.count, by: 3) {
-            floats.append(Float(pixels[place]))
-        }
-    }
-    return floats
-}
-
-/// `rows` of `image`, filtered over their columns: bytes of row x `horizontal` x RGB.
-private func narrowed(_ image: Pixels, _ horizontal: [Taps], rows: Range<Int>) -> [UInt8] {
-    var narrow: [UInt8] = []
-    narrow.reserveCapacity(rows.count * horizontal.count * 3)
-    image.bytes.withUnsafeBufferPointer { bytes in
-        for row in rows {
-            let from = image.start + row * image.rowStride
-            for tap in horizontal {
-                let left = from + tap.first * image.columnStride
-                for channel in 0..<3 {
-                    let place = left + channel * image.channelStride
-                    narrow.append(tap.sum(bytes, from: place, stride: image.columnStride))
-                }
-            }
+/// `rows` of `image`, filtered over their columns: levels of row x column x RGB.
+private func narrowed(_ image: Pixels, _ horizontal: Filter, rows: Range<Int>) -> [Int32] {
+    let columns = horizontal.reach
+    var row = [Int32](repeating: 0, count: 3 * columns.count)
+    var narrow = [Int32](repeating: 0, count: 3 * horizontal.taps.count * rows.count)
+    narrow.withUnsafeMutableBufferPointer { narrow in
+        guard var place = narrow.baseAddress else { return }
+        for number in rows {
+            let start = image.start + number * image.rowStride + columns.lowerBound * image.columnStride
+            widen(image.bytes, start, columns.count, image.columnStride, image.channelStride, &row)
+            horizontal.apply(row, lanes: 3, place)
+            place += 3 * horizontal.taps.count
         }
     }
     return narrow
+}
+
+// The loops over single numbers, which most of the time goes into. They are written to be bearable in a debug build
+// too: there, an iterator, a subscript of an array and a conversion that is generic cost more than the arithmetic.
+
+/// `count` pixels of RGB from `start` on, as numbers to calculate with.
+private func widen(
+    _ bytes: UnsafePointer<UInt8>, _ start: Int, _ count: Int, _ columnStride: Int, _ channelStride: Int,
+    _ row: UnsafeMutablePointer<Int32>
+) {
+    var (from, to) = (bytes + start, row)
+    let end = row + 3 * count
+    while to < end {
+        to[0] = Int32(truncatingIfNeeded: from[0])
+        to[1] = Int32(truncatingIfNeeded: from[channelStride])
+        to[2] = Int32(truncatingIfNeeded: from[2 * channelStride])
+        to += 3
+        from += columnStride
+    }
+}
+
+/// Levels, which are within a byte, as bytes.
+private func bytes(_ levels: [Int32], from: Int, count: Int) -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: count) { bytes, filled in
+        levels.withUnsafeBufferPointer { levels in
+            var place = 0
+            while place < count {
+                bytes[place] = UInt8(truncatingIfNeeded: levels[from + place])
+                place += 1
+            }
+        }
+        filled = count
+    }
+}
+
+/// What the model takes: floats 3 x height x width in 0...255, of what `prepare` gives.
+func toInput(_ pixels: [UInt8]) -> [Float] {
+    let area = pixels.count / 3
+    return [Float](unsafeUninitializedCapacity: 3 * area) { floats, filled in
+        pixels.withUnsafeBufferPointer { pixels in
+            var place = 0
+            while place < area {
+                floats[place] = Float(pixels[3 * place])
+                floats[place + area] = Float(pixels[3 * place + 1])
+                floats[place + 2 * area] = Float(pixels[3 * place + 2])
+                place += 1
+            }
+        }
+        filled = 3 * area
+    }
 }
 
 /// The size to resize `size` to so that it covers `box`: one side exactly, the other rounded down.
@@ -104,38 +135,74 @@ private func centred(_ side: Int, _ crop: Int) -> Part {
 /// Bits after the point of a weight: a byte times the weights' sum stays within 32.
 private let precision: Int32 = 22
 
-/// What one pixel of a resized side is made of: pixels of the side from `first` on, and their weights.
-private struct Taps {
-    let first: Int
-    let weights: [Int32]
-
-    var end: Int { first + weights.count }
-
-    /// The weighted sum, as a byte, of the bytes from `from` on that lie `stride` apart.
-    @inline(__always)
-    func sum(_ bytes: UnsafeBufferPointer<UInt8>, from: Int, stride: Int) -> UInt8 {
-        var sum: Int32 = 1 << (precision - 1)  // a half, to round
-        var place = from
-        for weight in weights {
-            sum &+= Int32(bytes[place]) &* weight
-            place += stride
-        }
-        return UInt8(clamping: sum >> precision)
+/// What each pixel of a part of a resized side is made of.
+private struct Filter {
+    /// Pixels of the side from `first` on, as many as there are weights for them.
+    struct Tap {
+        let first: Int
+        let weights: Range<Int>
     }
-}
 
-/// The taps of `part` of a side of `side` pixels resized to `resized`.
-private func taps(side: Int, resized: Int, part: Part) -> [Taps] {
-    let scale = Double(side) / Double(resized)
-    let widening = max(scale, 1)
-    let reach = 2 * widening  // of the filter: two pixels of the coarser of the two images
-    return (0..<part.count).map { index in
-        let centre = (Double(part.start + index) + 0.5) * scale
-        let first = max(Int(centre - reach + 0.5), 0)
-        let end = min(Int(centre + reach + 0.5), side)
-        let weights = (first..<end).map { cubic((Double($0) - centre + 0.5) * (1 / widening)) }
-        let total = weights.reduce(0, +)
-        return Taps(first: first, weights: weights.map { fixed($0 / total) })
+    let taps: [Tap]
+    /// Of all taps, one after the other.
+    let weights: [Int32]
+    /// The pixels of the side that any tap takes.
+    let reach: Range<Int>
+
+    /// Of `part` of a side of `side` pixels resized to `resized`.
+    init(side: Int, resized: Int, part: Part) {
+        let scale = Double(side) / Double(resized)
+        let widening = max(scale, 1)
+        let reach = 2 * widening  // of the filter: two pixels of the coarser of the two images
+        var taps: [Tap] = []
+        var weights: [Int32] = []
+        for index in 0..<part.count {
+            let centre = (Double(part.start + index) + 0.5) * scale
+            let first = max(Int(centre - reach + 0.5), 0)
+            let end = min(Int(centre + reach + 0.5), side)
+            let shares = (first..<end).map { cubic((Double($0) - centre + 0.5) * (1 / widening)) }
+            let total = shares.reduce(0, +)
+            taps.append(Tap(first: first, weights: weights.count..<weights.count + shares.count))
+            weights += shares.map { fixed($0 / total) }
+        }
+        let first = taps.map(\.first).min() ?? 0
+        let end = taps.map { $0.first + $0.weights.count }.max() ?? 0
+        self.taps = taps
+        self.weights = weights
+        self.reach = first..<end
+    }
+
+    /// Levels of pixels of `lanes` numbers each, from those of `reach`.
+    @inline(__always)
+    func apply(_ levels: UnsafePointer<Int32>, lanes: Int, _ made: UnsafeMutablePointer<Int32>) {
+        weights.withUnsafeBufferPointer { weights in
+            var made = made
+            for tap in taps {
+                var from = levels + (tap.first - reach.lowerBound) * lanes
+                var lane = 0
+                while lane < lanes {
+                    made[lane] = 1 &<< (precision &- 1)  // a half, to round
+                    lane += 1
+                }
+                var place = tap.weights.lowerBound
+                while place < tap.weights.upperBound {
+                    let weight = weights[place]
+                    lane = 0
+                    while lane < lanes {
+                        made[lane] = made[lane] &+ from[lane] &* weight
+                        lane += 1
+                    }
+                    from += lanes
+                    place += 1
+                }
+                lane = 0
+                while lane < lanes {
+                    made[lane] = Swift.min(Swift.max(made[lane] &>> precision, 0), 255)
+                    lane += 1
+                }
+                made += lanes
+            }
+        }
     }
 }
 

@@ -47,7 +47,7 @@ public func selfTest(
             throw VoloEdgeError("\(known.tensor) is not of the model's size")
         }
         let expected = try artifact.floats(known.logits)
-        let logits = try await engine.run(input)
+        let logits = try await engine.run(input).logits
         guard logits.count == expected.count else {
             throw VoloEdgeError("the model gave \(logits.count) logits, the host \(expected.count)")
         }

@@ -34,34 +34,44 @@ extension Manifest {
 public actor Session {
     public nonisolated let artifact: Artifact
     private let platform: any Platform
-    private var engine: (any Engine)?
-    private var compute: String
-    private var selfTest: SelfTestResult?
-    private var benchmark: BenchmarkResult?
+    private var choice: Choice
+
+    /// What one choice of `compute` led to. Who began under an earlier choice ends with that one: neither the engine
+    /// that it waits for nor what it measures is the new one's.
+    private final class Choice {
+        let compute: String
+        /// The engine, or its being loaded: whoever comes meanwhile waits for the same one.
+        var engine: Task<any Engine, any Error>?
+        var selfTest: SelfTestResult?
+        var benchmark: BenchmarkResult?
+
+        init(compute: String) {
+            self.compute = compute
+        }
+    }
 
     public init(artifact: Artifact, platform: any Platform) {
         self.artifact = artifact
         self.platform = platform
-        compute = artifact.manifest.computes[0]
+        choice = Choice(compute: artifact.manifest.computes[0])
     }
 
     /// Another `compute` starts anew: what was measured was another engine's.
     public func choose(compute: String) {
-        guard compute != self.compute else { return }
-        self.compute = compute
-        engine = nil
-        selfTest = nil
-        benchmark = nil
+        if compute != choice.compute {
+            choice = Choice(compute: compute)
+        }
     }
 
     public func classify(_ image: Pixels) async throws -> Classification {
-        try await VoloEdgeKit.classify(image, artifact: artifact, engine: loaded())
+        try await VoloEdgeKit.classify(image, artifact: artifact, engine: engine(of: choice))
     }
 
     public func runSelfTest() async throws -> SelfTestResult {
+        let choice = self.choice
         let platform = self.platform
-        let result = try await VoloEdgeKit.selfTest(artifact, engine: loaded()) { try platform.decode($0) }
-        selfTest = result
+        let result = try await VoloEdgeKit.selfTest(artifact, engine: engine(of: choice)) { try platform.decode($0) }
+        choice.selfTest = result
         return result
     }
 
@@ -75,11 +85,12 @@ public actor Session {
             throw VoloEdgeError("the artifact has no photograph to run: convert the model again")
         }
         let image = try platform.decode(artifact.url(known.photo))
-        engine = nil
+        let choice = self.choice
+        choice.engine = nil
         let start = ContinuousClock.now
-        let loaded = try await self.loaded()
+        let engine = try await self.engine(of: choice)
         let result = try await VoloEdgeKit.benchmark(
-            engine: loaded,
+            engine: engine,
             loadMilliseconds: milliseconds(since: start),
             input: ModelInput(image, artifact.manifest.preprocessing),
             warmup: warmup,
@@ -87,28 +98,37 @@ public actor Session {
             platform: platform,
             progress: progress
         )
-        benchmark = result
+        choice.benchmark = result
         return result
     }
 
     /// What was measured so far.
     public func results() async throws -> Results {
-        Results(
+        let choice = self.choice
+        return Results(
             app: platform.app,
             device: platform.device,
             manifest: artifact.manifest,
-            engine: try await loaded().info,
-            selfTest: selfTest,
-            benchmark: benchmark
+            engine: try await engine(of: choice).info,
+            selfTest: choice.selfTest,
+            benchmark: choice.benchmark
         )
     }
 
-    private func loaded() async throws -> any Engine {
-        if let engine {
-            return engine
+    /// Loaded where it is not. A load that failed is forgotten, so that the next call tries again.
+    private func engine(of choice: Choice) async throws -> any Engine {
+        let compute = choice.compute
+        let engine = choice.engine ?? Task { [platform, artifact] in
+            try await platform.load(artifact, compute: compute)
         }
-        let loaded = try await platform.load(artifact, compute: compute)
-        engine = loaded
-        return loaded
+        choice.engine = engine
+        do {
+            return try await engine.value
+        } catch {
+            if choice.engine == engine {
+                choice.engine = nil
+            }
+            throw error
+        }
     }
 }

@@ -33,12 +33,17 @@ final class ManifestTests: XCTestCase {
         XCTAssertThrowsError(try manifest.file("weights"))
         XCTAssertEqual(manifest.selfTest.cases.map(\.photo), ["selftest/0.png", "selftest/1.png"])
         XCTAssertEqual(manifest.selfTest.tolerance, 1e-3)
-        XCTAssertEqual(manifest.parity.passed, true)
+        XCTAssertEqual(manifest.parity.map(\.processor), ["x86-64", "arm64 armv8.2-dotprod"])
+        XCTAssertEqual(manifest.parity.map(\.passed), [true, true])
     }
 
     func testWhatThisAppDoesNotKnowIsRefused() throws {
+        let format = "\"format_version\": 2"
         XCTAssertTrue(
-            try refusal(replacing: "\"format_version\": 1", with: "\"format_version\": 2").contains("this app reads 1")
+            try refusal(replacing: format, with: "\"format_version\": 1").contains("reads 2: convert the model again")
+        )
+        XCTAssertTrue(
+            try refusal(replacing: format, with: "\"format_version\": 3").contains("reads 2: update the app")
         )
         XCTAssertTrue(try refusal(replacing: "bicubic", with: "bilinear").contains("update the app"))
         XCTAssertTrue(try refusal(replacing: "\"antialias\": true", with: "\"antialias\": false").contains("update"))

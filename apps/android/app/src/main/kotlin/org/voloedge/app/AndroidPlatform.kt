@@ -10,7 +10,9 @@ import android.graphics.ImageDecoder
 import android.net.Uri
 import android.os.Build
 import android.os.PowerManager
+import androidx.camera.core.ImageProxy
 import java.io.File
+import java.io.IOException
 import java.nio.ByteBuffer
 import kotlin.math.max
 import org.voloedge.core.AppInfo
@@ -49,12 +51,11 @@ class AndroidPlatform(private val context: Context) : Platform {
 
     override fun decode(file: File): Pixels = pixels(bitmap(ImageDecoder.createSource(file)))
 
-    override fun thermal(): Thermal =
-        if (Build.VERSION.SDK_INT >= 29) {
-            Thermal.of(context.getSystemService(PowerManager::class.java).currentThermalStatus)
-        } else {
-            Thermal.UNKNOWN
-        }
+    override fun thermal(): Thermal {
+        if (Build.VERSION.SDK_INT < 29) return Thermal.UNKNOWN
+        val manager: PowerManager? = context.getSystemService(PowerManager::class.java)
+        return manager?.let { Thermal.of(it.currentThermalStatus) } ?: Thermal.UNKNOWN
+    }
 
     override fun peakMemoryBytes(): Long? = peakMemoryBytes(File("/proc/self/status").readText())
 }
@@ -68,11 +69,19 @@ private fun bitmap(source: ImageDecoder.Source): Bitmap =
 
 /** The bitmap's own numbers, transparency laid over white, as the host has it. */
 fun pixels(bitmap: Bitmap): Pixels {
-    val plain = if (bitmap.config == Bitmap.Config.ARGB_8888) bitmap else bitmap.copy(Bitmap.Config.ARGB_8888, false)
+    val plain = if (bitmap.config == Bitmap.Config.ARGB_8888) bitmap else inBytes(bitmap)
     val opaque = if (plain.hasAlpha()) overWhite(plain) else plain
     val bytes = ByteArray(opaque.byteCount) // red, green, blue, alpha
     opaque.copyPixelsToBuffer(ByteBuffer.wrap(bytes))
     return Pixels(bytes, opaque.width, opaque.height, columnStride = 4, rowStride = opaque.rowBytes)
+}
+
+/** A camera's frame in RGBA, turned upright. */
+fun pixels(frame: ImageProxy): Pixels {
+    val plane = frame.planes[0]
+    val bytes = ByteArray(plane.buffer.remaining()).also { plane.buffer.get(it) }
+    return Pixels(bytes, frame.width, frame.height, columnStride = plane.pixelStride, rowStride = plane.rowStride)
+        .upright(Pixels.orientationOfRotation(frame.imageInfo.rotationDegrees))
 }
 
 /** The bitmap, no larger than a screen needs it: a phone's largest photographs cannot be drawn. */
@@ -82,6 +91,9 @@ fun preview(bitmap: Bitmap): Bitmap {
     val (width, height) = listOf(bitmap.width, bitmap.height).map { max((it * scale).toInt(), 1) }
     return Bitmap.createScaledBitmap(bitmap, width, height, true)
 }
+
+private fun inBytes(bitmap: Bitmap): Bitmap =
+    bitmap.copy(Bitmap.Config.ARGB_8888, false) ?: throw IOException("the photograph's pixels cannot be read")
 
 private fun overWhite(bitmap: Bitmap): Bitmap {
     val space = bitmap.colorSpace ?: ColorSpace.get(ColorSpace.Named.SRGB)

@@ -5,6 +5,7 @@ import android.graphics.Bitmap
 import android.net.Uri
 import androidx.camera.core.ImageProxy
 import androidx.compose.runtime.getValue
+import androidx.compose.runtime.mutableIntStateOf
 import androidx.compose.runtime.mutableStateOf
 import androidx.compose.runtime.setValue
 import androidx.lifecycle.AndroidViewModel
@@ -16,7 +17,7 @@ import kotlinx.coroutines.withContext
 import org.voloedge.core.BenchmarkResult
 import org.voloedge.core.Classification
 import org.voloedge.core.Manifest
-import org.voloedge.core.Pixels
+import org.voloedge.core.MeasureOptions
 import org.voloedge.core.SelfTestResult
 import org.voloedge.core.Session
 
@@ -25,6 +26,9 @@ class AppModel(application: Application) : AndroidViewModel(application) {
     private val platform = AndroidPlatform(application)
     private val dispatcher = Executors.newSingleThreadExecutor().asCoroutineDispatcher()
     private var session: Session? = null // of that thread
+    private var tasks by mutableIntStateOf(0) // going on there, or waiting for it
+
+    val options = MeasureOptions()
 
     /** Camera frames are classified there too. */
     val executor get() = dispatcher.executor
@@ -42,11 +46,14 @@ class AppModel(application: Application) : AndroidViewModel(application) {
     var benchmark: BenchmarkResult? by mutableStateOf(null)
         private set
 
-    /** Runs done of the benchmark that is going on. */
+    /** Whether the camera's image is shown, and each frame that the model has time for is classified. */
+    var camera: Boolean by mutableStateOf(false)
+        private set
+
+    /** Runs done of the benchmark that is going on, as it was told last. */
     var runsDone: Int? by mutableStateOf(null)
         private set
-    var busy: Boolean by mutableStateOf(false)
-        private set
+    val busy get() = tasks > 0
     var problem: String? by mutableStateOf(null)
         private set
 
@@ -54,29 +61,23 @@ class AppModel(application: Application) : AndroidViewModel(application) {
         work { manifest = it.artifact.manifest }
     }
 
-    fun classify(uri: Uri) = work { session ->
-        val bitmap = bitmap(getApplication<Application>().contentResolver, uri)
-        photo = preview(bitmap)
-        classification = null
-        classification = session.classify(pixels(bitmap))
+    fun classify(uri: Uri) {
+        stopCamera()
+        work { session ->
+            val bitmap = bitmap(getApplication<Application>().contentResolver, uri)
+            photo = preview(bitmap)
+            classification = session.classify(pixels(bitmap))
+        }
     }
 
-    /** A frame of the camera, on the model's thread. */
+    /** A frame of the camera, on the model's thread: CameraX drops those that come before it is closed. */
     fun classify(frame: ImageProxy) = frame.use {
         val session = session ?: return@use
-        val plane = frame.planes[0]
-        val bytes = ByteArray(plane.buffer.remaining()).also { plane.buffer.get(it) }
-        val stored = Pixels(
-            bytes = bytes,
-            width = frame.width,
-            height = frame.height,
-            columnStride = plane.pixelStride,
-            rowStride = plane.rowStride,
-        )
         try {
-            val upright = stored.upright(Pixels.orientationOfRotation(frame.imageInfo.rotationDegrees))
-            classification = session.classify(upright)
+            val made = session.classify(pixels(frame))
+            viewModelScope.launch { if (camera) classification = made } // unless it was stopped meanwhile
         } catch (error: Exception) {
+            viewModelScope.launch { stopCamera() } // the next frame would not fare better
             report(error)
         }
     }
@@ -85,15 +86,20 @@ class AppModel(application: Application) : AndroidViewModel(application) {
         problem = error.message ?: error.toString()
     }
 
-    /** The camera comes or goes: what is shown of a photograph is not of it. */
-    fun forgetPhoto() {
+    fun startCamera() = showCamera(true)
+
+    fun stopCamera() = showCamera(false)
+
+    /** What is shown of a photograph, or of the camera, is not of what comes next. */
+    private fun showCamera(shown: Boolean) {
+        camera = shown
         photo = null
         classification = null
     }
 
-    fun chooseThreads(number: Int?) = work { session ->
-        session.threads = number
-        threads = number
+    fun choose(threads: Int?) = work { session ->
+        session.choose(threads)
+        this.threads = threads
         selfTest = null
         benchmark = null
     }
@@ -107,33 +113,30 @@ class AppModel(application: Application) : AndroidViewModel(application) {
         benchmark = null
         runsDone = 0
         try {
-            benchmark = session.runBenchmark(WARMUP, RUNS) { runsDone = it }
+            benchmark = session.runBenchmark(options.warmup, options.runs) { runsDone = it }
         } finally {
             runsDone = null
         }
     }
 
-    /** The results file's text, for `use`. */
-    fun withResults(use: (String) -> Unit) = work { session ->
-        val text = session.results().toJson()
-        viewModelScope.launch { use(text) }
-    }
+    /** The results file's text, for `use`, which may write files: it is not called on the screen's thread. */
+    fun withResults(use: (String) -> Unit) = work { session -> use(session.results().toJson()) }
 
     /** On the model's thread, one at a time; what goes wrong is shown. */
     private fun work(task: (Session) -> Unit) {
+        tasks++
+        problem = null
         viewModelScope.launch {
-            busy = true
-            problem = null
             withContext(dispatcher) {
                 try {
                     task(session ?: platform.session().also { session = it })
                 } catch (error: Exception) {
                     report(error)
                 } catch (error: OutOfMemoryError) {
-                    problem = "this photograph is too large for the phone's memory"
+                    problem = "the phone's memory is too small for this: choose a smaller photograph"
                 }
             }
-            busy = false
+            tasks--
         }
     }
 

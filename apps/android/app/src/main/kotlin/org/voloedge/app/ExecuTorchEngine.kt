@@ -4,9 +4,11 @@ import java.io.File
 import org.pytorch.executorch.EValue
 import org.pytorch.executorch.Module
 import org.pytorch.executorch.Tensor
+import org.voloedge.core.Answer
 import org.voloedge.core.Engine
 import org.voloedge.core.EngineInfo
 import org.voloedge.core.Size
+import org.voloedge.core.timed
 
 /** A .pte file in ExecuTorch; `threads` is the runtime's own choice where null. */
 class ExecuTorchEngine(model: File, size: Size, threads: Int?) : Engine {
@@ -19,8 +21,11 @@ class ExecuTorchEngine(model: File, size: Size, threads: Int?) : Engine {
         module.loadMethod("forward") // or the first run would
     }
 
-    override fun run(input: FloatArray): FloatArray =
-        module.forward(EValue.from(Tensor.fromBlob(input, shape)))[0].toTensor().dataAsFloatArray
+    override fun run(input: FloatArray): Answer {
+        val value = EValue.from(Tensor.fromBlob(input, shape)) // copies
+        val (outputs, elapsed) = timed { module.forward(value) }
+        return Answer(outputs[0].toTensor().dataAsFloatArray, elapsed)
+    }
 
     override fun close() = module.close()
 }

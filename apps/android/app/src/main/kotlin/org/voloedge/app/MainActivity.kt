@@ -2,7 +2,9 @@ package org.voloedge.app
 
 import android.content.Context
 import android.content.Intent
+import android.net.Uri
 import android.os.Bundle
+import android.provider.Settings
 import androidx.activity.ComponentActivity
 import androidx.activity.compose.setContent
 import androidx.activity.enableEdgeToEdge
@@ -24,6 +26,12 @@ class MainActivity : ComponentActivity() {
             MaterialTheme(if (isSystemInDarkTheme()) darkColorScheme() else lightColorScheme()) { App(model) }
         }
     }
+}
+
+/** The system's screen of this app's permissions. */
+fun openSettings(context: Context) {
+    val app = Uri.fromParts("package", context.packageName, null)
+    context.startActivity(Intent(Settings.ACTION_APPLICATION_DETAILS_SETTINGS, app))
 }
 
 /** Hand the results file to whatever app the person chooses. */

@@ -1,7 +1,6 @@
 package org.voloedge.app
 
 import android.Manifest.permission.CAMERA
-import android.content.pm.PackageManager
 import androidx.activity.compose.rememberLauncherForActivityResult
 import androidx.activity.result.PickVisualMediaRequest
 import androidx.activity.result.contract.ActivityResultContracts
@@ -26,6 +25,7 @@ import androidx.compose.material3.Tab
 import androidx.compose.material3.TabRow
 import androidx.compose.material3.Text
 import androidx.compose.runtime.Composable
+import androidx.compose.runtime.SideEffect
 import androidx.compose.runtime.getValue
 import androidx.compose.runtime.mutableIntStateOf
 import androidx.compose.runtime.mutableStateOf
@@ -35,11 +35,14 @@ import androidx.compose.runtime.setValue
 import androidx.compose.ui.Modifier
 import androidx.compose.ui.graphics.asImageBitmap
 import androidx.compose.ui.platform.LocalContext
+import androidx.compose.ui.platform.LocalView
+import androidx.compose.ui.semantics.clearAndSetSemantics
+import androidx.compose.ui.semantics.semantics
 import androidx.compose.ui.text.font.FontFamily
 import androidx.compose.ui.unit.dp
-import androidx.core.content.ContextCompat
 import java.util.Locale
 import org.voloedge.core.Classification
+import org.voloedge.core.Parity
 
 private val TABS = listOf("Classify", "Self-test", "Benchmark", "About")
 private val THREADS = listOf(null, 1, 2, 4)
@@ -48,6 +51,9 @@ private val THREADS = listOf(null, 1, 2, 4)
 @Composable
 fun App(model: AppModel) {
     var tab by rememberSaveable { mutableIntStateOf(0) }
+    val view = LocalView.current
+    val awake = model.busy || (model.camera && tab == 0) // a locked phone measures nothing
+    SideEffect { view.keepScreenOn = awake }
     Scaffold { padding ->
         Column(Modifier.padding(padding).fillMaxSize()) {
             TabRow(tab) {
@@ -55,7 +61,8 @@ fun App(model: AppModel) {
                     Tab(selected = tab == index, onClick = { tab = index }, text = { Text(title, maxLines = 1) })
                 }
             }
-            if (model.busy) LinearProgressIndicator(Modifier.fillMaxWidth())
+            val timing = model.runsDone != null // what moves on the screen takes the model's time
+            if (model.busy && !timing) LinearProgressIndicator(Modifier.fillMaxWidth())
             Column(
                 Modifier.fillMaxSize().verticalScroll(rememberScrollState()).padding(16.dp),
                 verticalArrangement = Arrangement.spacedBy(12.dp),
@@ -75,27 +82,27 @@ fun App(model: AppModel) {
 @Composable
 private fun Classify(model: AppModel) {
     val context = LocalContext.current
-    var camera by remember { mutableStateOf(false) }
+    var denied by remember { mutableStateOf(false) }
     val pick = rememberLauncherForActivityResult(ActivityResultContracts.PickVisualMedia()) { uri ->
-        if (uri != null) {
-            camera = false
-            model.classify(uri)
-        }
+        if (uri != null) model.classify(uri)
     }
-    val ask = rememberLauncherForActivityResult(ActivityResultContracts.RequestPermission()) { camera = it }
+    val ask = rememberLauncherForActivityResult(ActivityResultContracts.RequestPermission()) { allowed ->
+        denied = !allowed
+        if (allowed) model.startCamera()
+    }
     Row(horizontalArrangement = Arrangement.spacedBy(12.dp)) {
         Button({ pick.launch(PickVisualMediaRequest(ImageOnly)) }, enabled = !model.busy) { Text("Photo") }
-        OutlinedButton({
-            model.forgetPhoto()
-            val allowed = ContextCompat.checkSelfPermission(context, CAMERA) == PackageManager.PERMISSION_GRANTED
-            if (camera || allowed) {
-                camera = !camera
-            } else {
-                ask.launch(CAMERA)
-            }
-        }) { Text(if (camera) "Stop camera" else "Camera") }
+        if (model.camera) {
+            OutlinedButton(model::stopCamera) { Text("Stop camera") }
+        } else {
+            OutlinedButton({ ask.launch(CAMERA) }) { Text("Camera") } // asks nothing where it is allowed
+        }
     }
-    if (camera) {
+    if (denied) {
+        Text("The camera is not allowed.")
+        OutlinedButton({ openSettings(context) }) { Text("Open settings") }
+    }
+    if (model.camera) {
         CameraView(model, Modifier.fillMaxWidth().height(360.dp))
     } else {
         model.photo?.let {
@@ -109,7 +116,10 @@ private fun Classify(model: AppModel) {
 private fun Guesses(classification: Classification) {
     for (guess in classification.guesses) {
         Text("%5.1f %%  %s".form(100 * guess.probability, guess.label), fontFamily = FontFamily.Monospace)
-        LinearProgressIndicator(progress = { guess.probability.toFloat() }, modifier = Modifier.fillMaxWidth())
+        LinearProgressIndicator(
+            progress = { guess.probability.toFloat() },
+            modifier = Modifier.fillMaxWidth().clearAndSetSemantics {}, // the line above says it
+        )
     }
     Text("%.1f ms to prepare, %.1f ms to run".form(classification.prepareMs, classification.modelMs))
 }
@@ -135,19 +145,19 @@ private fun SelfTest(model: AppModel) {
 
 @Composable
 private fun Benchmark(model: AppModel) {
-    Text("$RUNS runs of the model alone after $WARMUP to warm up.")
+    Text("${model.options.runs} runs of the model alone after ${model.options.warmup} to warm up.")
     Row(horizontalArrangement = Arrangement.spacedBy(8.dp)) {
         for (number in THREADS) {
             FilterChip(
                 selected = model.threads == number,
-                onClick = { model.chooseThreads(number) },
-                label = { Text(number?.let { "$it threads" } ?: "default") },
+                onClick = { model.choose(number) },
+                label = { Text(threads(number)) },
                 enabled = !model.busy,
             )
         }
     }
     Button(model::runBenchmark, enabled = !model.busy) { Text("Run the benchmark") }
-    model.runsDone?.let { Text("$it of $RUNS runs") }
+    model.runsDone?.let { Text("$it of ${model.options.runs} runs") }
     val result = model.benchmark ?: return
     val latency = result.latency
     val lines = listOf(
@@ -164,10 +174,15 @@ private fun Benchmark(model: AppModel) {
     Share(model)
 }
 
+private fun threads(number: Int?): String = when (number) {
+    null -> "default"
+    1 -> "1 thread"
+    else -> "$number threads"
+}
+
 @Composable
 private fun About(model: AppModel) {
     val manifest = model.manifest ?: return
-    val parity = manifest.parity
     Lines(
         listOf(
             "model" to manifest.model,
@@ -177,18 +192,22 @@ private fun About(model: AppModel) {
             "classes" to "${manifest.numClasses}",
             "scheme" to manifest.scheme,
             "file" to "%.1f MB for ${manifest.target}, ${manifest.backend}".form(manifest.file("model").bytes / 1e6),
-            "parity" to when (parity.passed) {
-                null -> "not run"
-                true -> "passed in ${parity.runtime}"
-                false -> "failed in ${parity.runtime}"
-            },
-            "relative error" to (parity.relativeError?.let { "%.1e".form(it) } ?: "not known"),
-            "top-1 agrees" to (
-                parity.top1Agreement?.let { "%.1f %% of ${parity.images} photographs".form(100 * it) } ?: "not known"
-            ),
-        ) + manifest.tools.toList(),
+        ) + manifest.parity.flatMap(::parityLines) + manifest.tools.toList(),
     )
 }
+
+/** The file against the float model, on one processor. */
+private fun parityLines(parity: Parity): List<Pair<String, String>> = listOf(
+    "parity on ${parity.processor ?: "no processor"}" to when (parity.passed) {
+        null -> "not run"
+        true -> "passed in ${parity.runtime}"
+        false -> "failed in ${parity.runtime}"
+    },
+    "relative error" to (parity.relativeError?.let { "%.1e".form(it) } ?: "not known"),
+    "top-1 agrees" to (
+        parity.top1Agreement?.let { "%.1f %% of ${parity.images} photographs".form(100 * it) } ?: "not known"
+    ),
+)
 
 @Composable
 private fun Share(model: AppModel) {
@@ -199,7 +218,8 @@ private fun Share(model: AppModel) {
 @Composable
 private fun Lines(lines: List<Pair<String, String>>) {
     for ((name, value) in lines) {
-        Row(Modifier.fillMaxWidth(), horizontalArrangement = Arrangement.SpaceBetween) {
+        val together = Modifier.fillMaxWidth().semantics(mergeDescendants = true) {} // read as one
+        Row(together, horizontalArrangement = Arrangement.SpaceBetween) {
             Text(name)
             Text(value, fontFamily = FontFamily.Monospace)
         }

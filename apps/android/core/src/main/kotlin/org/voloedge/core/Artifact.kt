@@ -35,7 +35,7 @@ class Artifact private constructor(val folder: File, val manifest: Manifest, val
 
         /**
          * The artifact that `open` gives the files of, copied to `folder` and its hashes checked; at once where it is
-         * there already. What is there appears whole or not at all.
+         * there already. What is there appears whole or not at all, and another artifact makes room for it first.
          *
          * @param runs whether this app can run what the manifest names, or why not, as a line; null where it can.
          */
@@ -48,9 +48,9 @@ class Artifact private constructor(val folder: File, val manifest: Manifest, val
 
             val working = File(folder.path + ".partial")
             working.deleteRecursively()
+            folder.deleteRecursively()
             for (info in manifest.files.values) copy(info, working, open)
             File(working, Manifest.NAME).writeBytes(text)
-            folder.deleteRecursively()
             if (!working.renameTo(folder)) throw IOException("cannot write $folder: make room on the device")
             return read(folder)
         }

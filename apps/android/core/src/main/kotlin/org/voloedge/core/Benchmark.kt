@@ -60,7 +60,8 @@ data class BenchmarkResult(
 /**
  * Run a loaded model `warmup` times and then `runs` times.
  *
- * @param progress called with how many of the runs are done.
+ * @param progress called with how many of the runs are done, at most ten times in all: what it does is not to slow down
+ * the others.
  */
 fun benchmark(
     engine: Engine,
@@ -74,12 +75,14 @@ fun benchmark(
     require(warmup >= 0 && runs > 0) { "a benchmark of $runs runs after $warmup" }
     val before = platform.thermal()
     repeat(warmup) { engine.run(input) }
-    val latencies = List(runs) { run -> timed { engine.run(input) }.second.also { progress(run + 1) } }
+    val latencies = (1..runs).map { run ->
+        engine.run(input).milliseconds.also { if (10 * run / runs > 10 * (run - 1) / runs) progress(run) }
+    }
     return BenchmarkResult(warmup, loadMs, latencies, before, platform.thermal(), platform.peakMemoryBytes())
 }
 
 /** What `work` gives, and the milliseconds it took. */
-internal inline fun <T> timed(work: () -> T): Pair<T, Double> {
+inline fun <T> timed(work: () -> T): Pair<T, Double> {
     val start = System.nanoTime()
     val result = work()
     return result to (System.nanoTime() - start) / 1e6

@@ -21,10 +21,11 @@ data class Preprocessing(val resizeTo: Size, val crop: Size)
 /** A file of the artifact: its path within it, with forward slashes, its size and its hash. */
 data class FileInfo(val path: String, val bytes: Long, val sha256: String)
 
-/** The saved file against the float model, as the host measured it; null where it could not. */
+/** The saved file against the float model, as the host measured it on one processor; null where it could not. */
 data class Parity(
     val images: Int,
     val runtime: String?,
+    val processor: String?,
     val relativeError: Double?,
     val top1Agreement: Double?,
     val tolerance: Double,
@@ -57,7 +58,7 @@ data class Manifest(
     val scheme: String,
     val preprocessing: Preprocessing,
     val files: Map<String, FileInfo>,
-    val parity: Parity,
+    val parity: List<Parity>,
     val cases: List<KnownCase>,
     val logitsFrom: String,
     val tolerance: Double,
@@ -68,7 +69,7 @@ data class Manifest(
 
     companion object {
         const val NAME = "manifest.json"
-        const val FORMAT_VERSION = 1
+        const val FORMAT_VERSION = 2
 
         /** The manifest in `text`; [ArtifactException] where it is damaged, or says what this app does not do. */
         fun parse(text: String): Manifest =
@@ -81,7 +82,8 @@ data class Manifest(
         private fun read(json: JSONObject): Manifest {
             val version = json.getInt("format_version")
             if (version != FORMAT_VERSION) {
-                throw ArtifactException("$NAME is of format $version, this app reads $FORMAT_VERSION: update the app")
+                val mend = if (version > FORMAT_VERSION) "update the app" else "convert the model again"
+                throw ArtifactException("$NAME is of format $version, this app reads $FORMAT_VERSION: $mend")
             }
             val model = json.getJSONObject("model")
             val selftest = json.getJSONObject("selftest")
@@ -96,7 +98,7 @@ data class Manifest(
                 scheme = json.getJSONObject("quantization").getString("scheme"),
                 preprocessing = preprocessing(json.getJSONObject("preprocessing")),
                 files = json.getJSONObject("files").map { file(getJSONObject(it)) },
-                parity = parity(json.getJSONObject("parity")),
+                parity = json.getJSONArray("parity").objects().map(::parity),
                 cases = selftest.getJSONArray("cases").objects().map(::case),
                 logitsFrom = selftest.getString("logits_from"),
                 tolerance = selftest.getDouble("tolerance"),
@@ -132,6 +134,7 @@ data class Manifest(
         private fun parity(json: JSONObject) = Parity(
             images = json.getInt("images"),
             runtime = json.ifSaid("runtime") { getString(it) },
+            processor = json.ifSaid("processor") { getString(it) },
             relativeError = json.ifSaid("relative_error") { getDouble(it) },
             top1Agreement = json.ifSaid("top1_agreement") { getDouble(it) },
             tolerance = json.getDouble("tolerance"),

@@ -51,7 +51,7 @@ fun selfTest(artifact: Artifact, engine: Engine, decode: (File) -> Pixels): Self
         val tensor = artifact.floats(case.tensor)
         check(tensor.size == input.size) { "${case.tensor} is not of the model's size" }
         val expected = artifact.floats(case.logits)
-        val logits = engine.run(input)
+        val logits = engine.run(input).logits
         check(logits.size == expected.size) { "the model gave ${logits.size} logits, the host ${expected.size}" }
 
         val caseDifference = expected.indices.sumOf { square(logits[it].toDouble() - expected[it]) }

@@ -19,32 +19,37 @@ interface Platform {
     fun peakMemoryBytes(): Long?
 }
 
-/** An artifact at work on this device: the engine in memory, and what was measured with it. One thread at a time. */
+/**
+ * An artifact at work on this device: the engine in memory, and what was measured with it.
+ *
+ * Whoever calls while another call is going on waits for its end: nobody loads a model that is being loaded, and a
+ * choice comes before a call or after it, never into it.
+ */
 class Session(val artifact: Artifact, private val platform: Platform) : AutoCloseable {
     private var engine: Engine? = null
+    private var threads: Int? = null
+    private var selfTest: SelfTestResult? = null
+    private var benchmark: BenchmarkResult? = null
 
-    /** Another number starts anew: what was measured was another engine's. */
-    var threads: Int? = null
-        set(value) {
-            if (value == field) return
-            close()
-            field = value
-            selfTest = null
-            benchmark = null
-        }
+    /** Another number of threads starts anew: what was measured was another engine's. */
+    @Synchronized
+    fun choose(threads: Int?) {
+        if (threads == this.threads) return
+        close()
+        this.threads = threads
+        selfTest = null
+        benchmark = null
+    }
 
-    var selfTest: SelfTestResult? = null
-        private set
-
-    var benchmark: BenchmarkResult? = null
-        private set
-
+    @Synchronized
     fun classify(image: Pixels): Classification = classify(image, artifact, loaded())
 
+    @Synchronized
     fun runSelfTest(): SelfTestResult =
         selfTest(artifact, loaded(), platform::decode).also { selfTest = it }
 
     /** Loads the model anew, to time that too. */
+    @Synchronized
     fun runBenchmark(warmup: Int, runs: Int, progress: (Int) -> Unit = {}): BenchmarkResult {
         val known = artifact.manifest.cases.firstOrNull()
             ?: throw ArtifactException("the artifact has no photograph to run: convert the model again")
@@ -55,9 +60,11 @@ class Session(val artifact: Artifact, private val platform: Platform) : AutoClos
     }
 
     /** What was measured so far. */
+    @Synchronized
     fun results(): Results =
         Results(platform.app, platform.device, artifact.manifest, loaded().info, selfTest, benchmark)
 
+    @Synchronized
     override fun close() {
         engine?.close()
         engine = null

@@ -44,22 +44,25 @@ class ArtifactTest {
         assertEquals(7L, manifest.file("model").bytes)
         assertEquals(listOf("selftest/0.png", "selftest/1.png"), manifest.cases.map { it.photo })
         assertEquals(1e-3, manifest.tolerance, 0.0)
-        assertEquals(true, manifest.parity.passed)
+        assertEquals(listOf("x86-64", "arm64 armv8.2-dotprod"), manifest.parity.map { it.processor })
+        assertEquals(listOf(true, true), manifest.parity.map { it.passed })
         assertEquals(mapOf("volo_edge" to "0.1.0"), manifest.tools)
     }
 
     @Test
     fun aParityThatWasNotRunIsRead() {
-        val parity = JSONObject(text).getJSONObject("parity")
-        for (key in listOf("runtime", "relative_error", "top1_agreement", "passed")) parity.put(key, JSONObject.NULL)
-        val read = Manifest.parse(changed("parity", value = parity)).parity
-        val said = listOf(read.runtime, read.relativeError, read.top1Agreement, read.passed)
-        assertEquals(listOf(null, null, null, null), said)
+        val parity = JSONObject(text).getJSONArray("parity").getJSONObject(0)
+        for (key in listOf("runtime", "processor", "relative_error", "top1_agreement", "passed")) {
+            parity.put(key, JSONObject.NULL)
+        }
+        val read = Manifest.parse(changed("parity", value = JSONArray(listOf(parity)))).parity.single()
+        assertEquals(Parity(2, null, null, null, null, 1e-3, null), read)
     }
 
     @Test
     fun whatThisAppDoesNotKnowIsRefused() {
-        assertTrue("this app reads 1: update the app" in refused(changed("format_version", value = 2)))
+        assertTrue("this app reads 2: convert the model again" in refused(changed("format_version", value = 1)))
+        assertTrue("this app reads 2: update the app" in refused(changed("format_version", value = 3)))
         assertTrue("update the app" in refused(changed("preprocessing", "interpolation", value = "bilinear")))
         assertTrue("update the app" in refused(changed("preprocessing", "antialias", value = false)))
         assertTrue("update the app" in refused(changed("preprocessing", "normalization_in_model", value = false)))
@@ -92,6 +95,21 @@ class ArtifactTest {
         val later = changed("tools", "volo_edge", value = "0.2.0")
         assertEquals("0.2.0", install(folder, mapOf(Manifest.NAME to later)).manifest.tools["volo_edge"])
         assertEquals("weights", File(folder, "model.pte").readText())
+    }
+
+    @Test
+    fun anotherArtifactMakesRoomBeforeItsSuccessorIsCopied() {
+        val folder = File(temporary.root, "artifact")
+        install(folder)
+        val later = changed("tools", "volo_edge", value = "0.2.0").toByteArray()
+        val seen = mutableListOf<Boolean>()
+        Artifact.install(folder, ::whyNotOnAndroid) { path ->
+            if (path == Manifest.NAME) return@install later.inputStream()
+            seen += folder.exists()
+            File(Goldens.artifact, path).inputStream()
+        }
+        assertEquals(setOf(false), seen.toSet())
+        assertEquals(listOf("artifact"), temporary.root.list()!!.toList()) // and nothing is left behind
     }
 
     @Test

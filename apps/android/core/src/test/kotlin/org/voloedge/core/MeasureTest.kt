@@ -5,6 +5,7 @@ import java.time.Instant
 import org.json.JSONObject
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
+import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
 import org.junit.Test
 
@@ -87,48 +88,38 @@ class MeasureTest {
         val made = classify(pixels, artifact, Goldens.engine(answers.takeLast(1)))
         assertEquals(artifact.manifest.cases[1].label, made.guesses.first().label)
         assertEquals(5, made.guesses.size)
-        assertTrue(made.prepareMs > 0 && made.modelMs > 0)
+        assertEquals(1.0, made.modelMs, 0.0)
     }
 
     @Test
     fun aBenchmarkTimesTheRunsAfterTheWarmUp() {
-        var runs = 0
-        val engine = object : Engine {
-            override val info = EngineInfo("test", "1", "xnnpack", null)
-            override fun run(input: FloatArray): FloatArray {
-                Thread.sleep(if (runs++ < 3) 30 else 2)
-                return input
-            }
-            override fun close() = Unit
-        }
-        val done = mutableListOf<Int>()
-        val result = benchmark(engine, 5.5, floatArrayOf(1f), 3, 4, platform()) { done += it }
-        assertEquals(7, runs)
-        assertEquals(listOf(1, 2, 3, 4), done)
-        assertEquals(4, result.latencies.size)
-        assertTrue(result.latency.min >= 2 && result.latency.median < 30)
+        val result = benchmark(Goldens.engine(answers), 5.5, floatArrayOf(1f), 3, 4, platform) {}
+        assertEquals(listOf(4.0, 5.0, 6.0, 7.0), result.latencies)
         assertEquals(Thermal.FAIR, result.thermalBefore)
         assertEquals(12345L, result.peakMemoryBytes)
     }
 
     @Test
-    fun aSessionLoadsOnceUntilItsThreadsChange() {
-        val log = mutableListOf<String>()
-        val session = Session(artifact, platform(log))
-        assertTrue(session.runSelfTest().passed)
-        session.classify(Goldens.decode(artifact.file(artifact.manifest.cases[0].photo)))
-        assertEquals(listOf("load null"), log)
-        val benchmark = session.runBenchmark(1, 3)
-        assertEquals(listOf("load null", "close", "load null"), log)
-        assertTrue(benchmark.loadMs >= 20)
-        with(session.results()) {
-            assertTrue(selfTest!!.passed)
-            assertEquals(3, this.benchmark!!.latencies.size)
+    fun progressIsToldTenTimes() {
+        fun told(runs: Int): List<Int> = buildList {
+            benchmark(Goldens.engine(answers), 5.5, floatArrayOf(1f), 0, runs, platform) { add(it) }
         }
-        session.threads = 2
-        assertEquals(listOf("load null", "close", "load null", "close"), log)
-        with(session.results()) { assertEquals(listOf(null, null), listOf(selfTest, this.benchmark)) }
-        assertEquals("load 2", log.last())
+        assertEquals((10..100 step 10).toList(), told(100))
+        assertEquals(listOf(1, 2, 3), told(3))
+    }
+
+    @Test
+    fun aCommandSaysHowToMeasure() {
+        fun options(vararg arguments: Pair<String, String>) = MeasureOptions.of(arguments.toMap()::get)
+        fun refusal(vararg arguments: Pair<String, String>) =
+            assertThrows(IllegalArgumentException::class.java) { options(*arguments) }.message
+        assertEquals(MeasureOptions(), options())
+        val made = options("runs" to "7", "warmup" to "0", "threads" to "2", "something" to "yes")
+        assertEquals(MeasureOptions(warmup = 0, runs = 7, threads = 2), made)
+        assertEquals("runs takes a whole number from 1 on, not 'abc'", refusal("runs" to "abc"))
+        assertEquals("runs takes a whole number from 1 on, not '0'", refusal("runs" to "0"))
+        assertEquals("warmup takes a whole number from 0 on, not '-1'", refusal("warmup" to "-1"))
+        assertEquals("threads takes a whole number from 1 on, not '2.5'", refusal("threads" to "2.5"))
     }
 
     @Test
@@ -144,7 +135,7 @@ class MeasureTest {
         val selfTest = selfTest(artifact, Goldens.engine(answers), Goldens::decode)
         val benchmark = BenchmarkResult(2, 5.5, listOf(2.0, 1.0), Thermal.NOMINAL, Thermal.UNKNOWN, null)
         val json = JSONObject(results(selfTest, benchmark).toJson())
-        System.getProperty("results")?.let { File(it).writeText(json.toString(2)) } // for the host to read
+        System.getenv("VOLO_EDGE_RESULTS")?.let { File(it).writeText(json.toString(2)) } // for the host to read
         assertEquals("2026-11-22T12:00:00Z", json.getString("made_at"))
         assertEquals("android", json.getJSONObject("app").getString("platform"))
         assertTrue(json.getJSONObject("device").isNull("chip"))
@@ -157,28 +148,18 @@ class MeasureTest {
         assertTrue(neither.isNull("selftest") && neither.isNull("benchmark"))
     }
 
-    /** A platform whose engine answers as the host, and that tells what was done with it. */
-    private fun platform(log: MutableList<String> = mutableListOf()) = object : Platform {
+    private val platform = object : Platform {
         override val app = AppInfo("VoloEdge", "0.1.0")
         override val device = DeviceInfo("Maker", "Model 1", "Android", "16", null)
         override fun decode(file: File) = Goldens.decode(file)
         override fun thermal() = Thermal.FAIR
         override fun peakMemoryBytes() = 12345L
-        override fun load(artifact: Artifact, threads: Int?): Engine {
-            log += "load $threads"
-            Thread.sleep(20)
-            val engine = Goldens.engine(answers)
-            return object : Engine by engine {
-                override fun close() {
-                    log += "close"
-                }
-            }
-        }
+        override fun load(artifact: Artifact, threads: Int?) = Goldens.engine(answers)
     }
 
     private fun results(selfTest: SelfTestResult?, benchmark: BenchmarkResult?) = Results(
-        app = platform().app,
-        device = platform().device,
+        app = platform.app,
+        device = platform.device,
         manifest = artifact.manifest,
         engine = Goldens.engine(answers).info,
         selfTest = selfTest,

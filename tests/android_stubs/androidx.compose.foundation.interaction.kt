@@ -1,0 +1,4 @@
+/* compose foundation 1.8 */
+package androidx.compose.foundation.interaction
+
+interface MutableInteractionSource

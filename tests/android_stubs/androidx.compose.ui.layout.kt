@@ -1,0 +1,4 @@
+/* compose ui 1.8 */
+package androidx.compose.ui.layout
+
+interface ContentScale
