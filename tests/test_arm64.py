@@ -10,6 +10,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from converters.executorch import arm64
 from converters.executorch.arm64 import build, cache, instructions, probe, qemu, sdk
 from converters.executorch.arm64.processors import PROCESSORS, USUAL, find
 from converters.runner import RuntimeMissing
-from tests.command import refusal, run
+from tests.command import end, refusal, start
 from tests.conftest import Converted
 from volo_edge import doctor, files
 from volo_edge.errors import RequestError
@@ -109,8 +110,8 @@ def test_instructions_are_counted_within_inferences(piece: int) -> None:
     log += block(two, nop) + executed(two, two) + block(end, instructions.END, nop) + executed(end, one)
     log += executed(begin, two, two, two, two, end)
     tally = instructions.Tally()
-    for start in range(0, len(log), piece):
-        tally.add(log[start : start + piece])
+    for at in range(0, len(log), piece):
+        tally.add(log[at : at + piece])
     assert tally.inferences == [3 + 2 * 1, 4]
 
 
@@ -184,11 +185,9 @@ def test_two_processes_at_once_make_one(home: Path) -> None:
         both.wait()
         (working / "half").rename(working / "whole")
 
-    threads = [threading.Thread(target=cache.made, args=("thing", fill)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(cache.made, "thing", fill) for _ in range(2)]
+    assert [one.result() for one in made] == [home / "thing"] * 2
     assert [path.relative_to(home).as_posix() for path in sorted(home.rglob("*"))] == ["thing", "thing/whole"]
 
 
@@ -401,7 +400,7 @@ def test_a_program_counts_the_same_twice() -> None:
     second = arm64.count([probe.PROGRAM], find("armv8.2-dotprod"))
     (older,) = arm64.count([probe.PROGRAM], find("armv8.0"))
     assert len(first) == 2
-    assert first[0] == pytest.approx(second[0], rel=1e-3) and first[1] == pytest.approx(first[0], rel=1e-2)
+    assert first[0] == pytest.approx(second[0], rel=1e-3) and first[1] == pytest.approx(first[0], rel=1e-3)
     assert older > 1.2 * first[0]
 
 
@@ -409,7 +408,7 @@ def test_a_program_counts_the_same_twice() -> None:
 @pytest.mark.usefixtures("machine")
 def test_the_demo_is_counted_by_its_parts(executorch_artifact: Converted) -> None:
     asked = ("--profile", "--threads", "1", "--runtime", "arm64", "--arm64-cpu", "armv8.2-dotprod")
-    ended = run("inspect", executorch_artifact[0], *asked, "--json")
+    ended = end(start("inspect", executorch_artifact[0], *asked, "--json"), timeout=1200)
     assert (ended.status, ended.err) == (0, "")
     found = json.loads(ended.out)["profile"]
     whole = found["instructions"]["armv8.2-dotprod"]
