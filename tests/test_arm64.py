@@ -22,7 +22,7 @@ from converters.executorch import arm64
 from converters.executorch.arm64 import build, cache, instructions, probe, qemu, sdk
 from converters.executorch.arm64.processors import PROCESSORS, USUAL, find
 from converters.runner import RuntimeMissing
-from tests.command import end, refusal, start
+from tests.command import end, refusal, run, start
 from tests.conftest import Converted
 from volo_edge import doctor, files
 from volo_edge.errors import RequestError
