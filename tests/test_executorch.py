@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import gc
 import json
-from contextlib import nullcontext
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
+from unittest.mock import patch
 
 import jsonschema
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx.passes.infra.pass_base import PassBase
+from torch.fx.traceback import NodeSource
 
 import calibration
 from calibration.images import find_images, stream
 from converters.executorch import lower as lowering
 from converters.executorch import run
-from converters.executorch.lean import lean
+from converters.executorch.lean import IDLE, lean
 from converters.executorch.lower import lower
 from converters.executorch.program import read_program
 from converters.targets import Choice, choose
@@ -36,7 +42,7 @@ from volo_edge.quantize.export import quantize
 from volo_edge.quantize.layers import precisions
 from volo_edge.validate.metrics import relative_error
 from volo_edge.validate.reference import float_logits
-from volo_edge.variants import VARIANTS
+from volo_edge.variants import VARIANTS, Architecture
 
 pytestmark = pytest.mark.slow
 
@@ -173,24 +179,81 @@ def test_an_operator_left_outside_is_named_with_its_reason(tmp_path: Path) -> No
     assert relative_error(run.load(tmp_path / "model.pte").run(images), expected) < 1e-5
 
 
-def quantized(scheme: str) -> tuple[ExportedProgram, Choice]:
-    """The small model's program in a scheme, its static ranges those of two images."""
-    choice, edge = choose("executorch", None, scheme, None), edge_model(SMALL, TOKENS_LAST)
-    images = torch.from_numpy(pixels(SMALL))
+def quantized(scheme: str, architecture: Architecture = SMALL) -> tuple[ExportedProgram, Choice]:
+    """A model's program in a scheme, its static ranges those of two images."""
+    choice, edge = choose("executorch", None, scheme, None), edge_model(architecture, TOKENS_LAST)
+    images = torch.from_numpy(pixels(architecture))
     return quantize(
         edge, precisions(edge, choice.scheme), "xnnpack", lambda: [images], len(images), Steps(None)
     ), choice
 
 
-@pytest.mark.parametrize("scheme", ["fp32", "int8-hybrid", "int4-dynamic"])
-def test_a_lean_lowering_writes_the_same_file(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved = []
+@contextmanager
+def counting() -> Iterator[Counter[Any]]:
+    """What lowering does within: how often each pass, "decompositions" of the model, copies of "weights", "sources"."""
+    done: Counter[Any] = Counter()
+    call, decompose, copy = PassBase.__call__, ExportedProgram.run_decompositions, nn.Parameter.__deepcopy__
+
+    def called(self: PassBase, module: Any) -> Any:
+        done[type(self)] += 1
+        return call(self, module)
+
+    def decomposed(self: ExportedProgram, table: Any, **options: Any) -> ExportedProgram:
+        done["decompositions"] += bool(self.state_dict)  # a pattern that a pass looks for has no weights
+        return decompose(self, table, **options)
+
+    def weights(self: nn.Parameter, memo: Any) -> Any:
+        done["weights"] += 1
+        return copy(self, memo)
+
+    def sources(self: NodeSource, memo: Any) -> NodeSource:
+        done["sources"] += 1
+        return self
+
+    assert not hasattr(NodeSource, "__deepcopy__")
+    with (
+        patch.object(PassBase, "__call__", called),
+        patch.object(ExportedProgram, "run_decompositions", decomposed),
+        patch.object(nn.Parameter, "__deepcopy__", weights),
+        patch.object(NodeSource, "__deepcopy__", sources, create=True),
+    ):
+        yield done
+
+
+@pytest.mark.parametrize(
+    ("architecture", "scheme"),
+    [
+        *((SMALL, scheme) for scheme in ("fp32", "int8-dynamic", "int8-hybrid", "int8-static", "int4-dynamic")),
+        (VARIANTS["volo_cifar10"].architecture, "int8-hybrid"),
+    ],
+)
+def test_a_lean_lowering_writes_the_same_file(
+    architecture: Architecture, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails where ExecuTorch no longer does what is left out, or a pass that is left out has become of use."""
+    saved, done = [], []
     for name, context in (("lean", lean), ("plain", nullcontext)):
         monkeypatch.setattr(lowering, "lean", context)
-        program, choice = quantized(scheme)
-        lower(program, choice, tmp_path / name)
+        program, choice = quantized(scheme, architecture)
+        with counting() as counts:
+            lower(program, choice, tmp_path / name)
         saved.append((tmp_path / name).read_bytes())
+        done.append(counts)
     assert saved[0] == saved[1]
+    leaner, plain = done
+    idle = {resolve_name(path) for path in IDLE}
+    assert idle - plain.keys() == set()  # nobody runs it any more: it need not be on the list
+    assert idle & leaner.keys() == set()
+    assert (plain["decompositions"], leaner["decompositions"]) == (3, 1)
+    assert plain["weights"] > leaner["weights"]
+    assert plain["sources"] > 0 == leaner["sources"]
+
+
+def test_lean_leaves_the_collector_as_it_was() -> None:
+    thresholds = gc.get_threshold()
+    with lean():
+        assert gc.get_threshold() > thresholds and gc.get_freeze_count() > 0
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (thresholds, 0)
 
 
 def test_a_lowered_program_is_forgotten(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """How coremltools reads operators of torch that it does not, or not as they are used here.
 
-coremltools 9.0 refuses torchao's quantized weights, and the converters that ExecuTorch 1.4 registers for them take
+coremltools 9.0 refuses torchao's quantized weights, and the converters that ExecuTorch 1.5 registers for them take
 matrices only; the projections here are 1x1 convolutions, of rank 4. Core ML has `pixel_unshuffle` from iOS 16 on only.
 Importing this module registers converters for all of them.
 """

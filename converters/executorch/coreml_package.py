@@ -1,6 +1,6 @@
 """The Core ML package inside a Core ML delegate of an ExecuTorch program, unpacked where coremltools can read it.
 
-Layout, from executorch 1.4.1, `backends/apple/coreml/runtime/inmemoryfs`: the files' bytes one after another, then
+Layout, from executorch 1.5.1, `backends/apple/coreml/runtime/inmemoryfs`: the files' bytes one after another, then
 their index, a JSON object written backwards so that it can be read from the end. Of its nodes each folder (kind 1)
 comes after all that is in it, the root last. executorch's own reader of it ends the process on a damaged index, and
 writes wherever the names in it say.

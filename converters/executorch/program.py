@@ -3,7 +3,7 @@
 The graph in memory is what was asked for; the file is what a phone gets. flatc, which executorch installs with its
 schemas, does the parsing: no executorch import (several seconds), and a damaged file cannot take this process down.
 
-Layout, from executorch 1.4.1: the extended header and segments of `exir/_serialize/_program.py`, the tables of
+Layout, from executorch 1.5.1: the extended header and segments of `exir/_serialize/_program.py`, the tables of
 `exir/_serialize/program.fbs`, the payload header of `backends/xnnpack/serialization/xnnpack_graph_serialize.py` and
 the graph of `schema.fbs` beside it. XNNPACK's weights are not in its payload but in the program's named segments. A
 Core ML delegate's payload is a package, which is read as one.

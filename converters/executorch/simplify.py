@@ -27,7 +27,7 @@ def without_repetitions(program: ExportedProgram) -> ExportedProgram:
 def without_detours() -> Iterator[None]:
     """Within it, XNNPACK's form of a program has no image that is transposed there and back.
 
-    XNNPACK convolves images whose channels are last in memory. ExecuTorch 1.4 copies what a convolution made to
+    XNNPACK convolves images whose channels are last in memory. ExecuTorch 1.5 copies what a convolution made to
     channels first, and then the model's own permutation copies it to channels last again: the largest tensor twice.
     """
     from executorch.backends.xnnpack._passes import XNNPACKPassManager

@@ -1,6 +1,6 @@
 """The edge model for XNNPACK: tokens last, (B, T, C), every operator one that XNNPACK takes.
 
-XNNPACK (ExecuTorch 1.4) has no layer norm, no expand, no select or squeeze, no mean over the last axis of three, no
+XNNPACK (ExecuTorch 1.5) has no layer norm, no expand, no select or squeeze, no mean over the last axis of three, no
 softmax but over the last axis, no slices with a step, no negative pad. So a mean is a linear with one output, an
 attention product is a 3-D `bmm`, and windows are slices (`windows.unfold_slices`).
 """
