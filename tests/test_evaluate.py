@@ -32,7 +32,7 @@ from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
 from volo_edge.errors import RequestError
 from volo_edge.evaluate import data, growth
 from volo_edge.evaluate.facts import compare
-from volo_edge.evaluate.measure import verdict
+from volo_edge.evaluate.verdict import verdict
 from volo_edge.labels import imagenet_labels, imagenet_synsets
 from volo_edge.quantize.transforms import ROBUST
 from volo_edge.report.contents import FORMAT
@@ -125,7 +125,7 @@ def test_verdicts(worse: int, better: int, max_drop: float | None, passes: bool 
     theirs = np.array([True] * worse + [False] * better + [True] * (1000 - worse - better))
     ours = np.array([False] * worse + [True] * better + [True] * (1000 - worse - better))
     top1 = compare(ours, theirs)
-    assert re.search(said, verdict(top1, 99, max_drop))
+    assert re.search(said, verdict(top1, 99, (), 500, max_drop))
     if passes is not None and max_drop is not None:
         assert (top1.high <= max_drop) == passes  # the interval decides, not the point
 

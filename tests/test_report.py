@@ -19,7 +19,7 @@ from PIL import Image
 from tests.test_device_results import RESULTS
 from volo_edge import device_results
 from volo_edge.errors import RequestError
-from volo_edge.evaluate.measure import verdict
+from volo_edge.evaluate.verdict import passes, verdict
 from volo_edge.machine import Machine
 from volo_edge.preprocess import Preprocessing
 from volo_edge.reference.file import Record
@@ -236,10 +236,16 @@ def test_other_processors_stand_beside_this_one(tmp_path: Path) -> None:
 
 
 def test_the_gate_is_held_against_every_processor() -> None:
-    here, there = Comparison(80, 80, 0, -0.1, 0.1, 0, 0, 1, 0.1), ON_ARM64
-    assert "Passes" in verdict(here, 99, 0.7, (there,))
-    failing = verdict(here, 99, 0.5, (there,))
-    assert "Fails on arm64 armv8.2-dotprod" in failing and "+0.70" in failing
+    """One that saw all photographs is held to what this machine is; one that saw fewer, to what it can show."""
+    here, there = Comparison(80, 80, 0, -0.1, 0.1, 0, 0, 1, 0.1), ON_ARM64  # -0.3 to 0.7 on 500 photographs
+    assert passes(here, (there,), 500, 0.7) and not passes(here, (there,), 500, 0.5)
+    assert passes(here, (there,), 5000, 0.5) and not passes(here, (there,), 5000, -0.4)
+    broken = replace(there, top1=Comparison(80, 20, 60, 55, 65, 0, 300, 0, 0.4))
+    assert not passes(here, (there, broken), 5000, 0.5)
+    said = verdict(here, 99, (there,), 5000, 0.5)
+    assert "Passes" in said and "on ARM64, 500 photographs rule out a drop of more than 0.70." in said
+    said = verdict(here, 99, (there, broken), 5000, 0.5)
+    assert "Fails on arm64 armv8.2-dotprod: there, on 500 photographs, it loses 60.00 points" in said
 
 
 @pytest.mark.parametrize("count", [1, 2, 13])

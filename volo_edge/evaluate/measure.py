@@ -35,6 +35,7 @@ from volo_edge.errors import RequestError
 from volo_edge.evaluate import data, facts, growth, statistics
 from volo_edge.evaluate.facts import Facts, Labels
 from volo_edge.evaluate.request import Request, check
+from volo_edge.evaluate.verdict import passes, verdict
 from volo_edge.predict import load
 from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb
 from volo_edge.quantize.schemes import SCHEMES
@@ -46,7 +47,6 @@ from volo_edge.report.contents import (
     Answer,
     Changed,
     ClassFolder,
-    Comparison,
     Data,
     ErrorGrowth,
     FloatModel,
@@ -424,10 +424,9 @@ def _outcome(
             classes = facts.by_class(found, float_facts, labels, one.labels)
     grown, note = _growth(work, one, rows, steps)
     processors = tuple(_on_processor(work, other, ran, reference, rows) for other in others)
-    passed = None
-    if work.wanted.max_drop is not None and top1 is not None:
-        drops = [top1, *(there.top1 for there in processors if there.top1 is not None)]
-        passed = all(drop.high <= work.wanted.max_drop for drop in drops)
+    passed, gate = None, work.wanted.max_drop
+    if gate is not None and top1 is not None:
+        passed = passes(top1, processors, len(rows), gate)
     agreement = 100 * float((found.said == float_facts.said).mean())
     divergence = float(found.divergence.mean())
     return Outcome(
@@ -441,7 +440,7 @@ def _outcome(
         bytes=model.bytes,
         delegate_calls=m.graph.delegate_calls,
         undelegated=None if m.graph.delegate_calls is None else sum(op.count for op in m.graph.undelegated_ops),
-        verdict=verdict(top1, agreement, work.wanted.max_drop, processors),
+        verdict=verdict(top1, agreement, processors, len(rows), gate),
         passed=passed,
         top1=top1,
         top5=top5,
@@ -480,39 +479,6 @@ def _on_processor(work: Work, there: _Ran, here: _Ran, reference: Answers, rows:
         here_error=error if math.isfinite(error) else None,
         not_finite=int((found.said < 0).sum()),
     )
-
-
-def verdict(
-    top1: Comparison | None, agreement: float, max_drop: float | None, processors: tuple[OnProcessor, ...] = ()
-) -> str:
-    """What a person should take from the figures, in a sentence or two."""
-    if top1 is None:
-        return f"says the float model's class for {agreement:.2f} % of the photographs."
-    interval = f"95 % interval {top1.low:+.2f} to {top1.high:+.2f}"
-    change = f"{'gains' if top1.drop < 0 else 'loses'} {abs(top1.drop):.2f} points of top-1"
-    if top1.low > 0 or top1.high < 0:
-        said = f"{change} (drop's {interval}), which is more than chance."
-    elif top1.worse == top1.better == 0:
-        said = f"has the same photographs right as the float model (drop's {interval})."
-    else:
-        said = f"{change} (drop's {interval}), which may be chance."
-    if max_drop is None:
-        return said
-    if top1.high <= max_drop:
-        for there in processors:
-            if there.top1 is not None and there.top1.high > max_drop:
-                return (
-                    f"{said} Fails on {there.processor}: there the drop is {there.top1.drop:+.2f} (95 % interval "
-                    f"{there.top1.low:+.2f} to {there.top1.high:+.2f}) on {there.photographs} photographs, and the "
-                    f"interval's upper end is more than {max_drop:g}; --arm64-limit takes more of them."
-                )
-        return f"{said} Passes: even the interval's upper end is at most {max_drop:g}."
-    if top1.drop <= max_drop:
-        return (
-            f"{said} Fails: the drop itself is at most {max_drop:g}, but the interval's upper end is not; more "
-            "photographs narrow it."
-        )
-    return f"{said} Fails: more than {max_drop:g}."
 
 
 def _latency(runner: Process, preprocessing: Preprocessing) -> Latency:
