@@ -413,6 +413,6 @@ def test_the_demo_is_counted_by_its_parts(executorch_artifact: Converted) -> Non
     found = json.loads(ended.out)["profile"]
     whole = found["instructions"]["armv8.2-dotprod"]
     together = sum(part["count"] * part["instructions"]["armv8.2-dotprod"] for part in found["parts"])
-    assert together == pytest.approx(whole, rel=0.1)
+    assert together == pytest.approx(whole, rel=0.02)
     again = arm64.count([executorch_artifact[0] / "model.pte"], find("armv8.2-dotprod"))
     assert again[0] == pytest.approx(whole, rel=1e-3)

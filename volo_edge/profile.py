@@ -129,12 +129,18 @@ def profile(found: Artifact, threads: int | None, steps: Steps, processors: Sequ
         image = (torch.zeros(1, 3, *edge.architecture.image_size),)
         given = [image, *(example.inputs for example in examples)]
         first, *others = _timed([found.model_path, *paths], given, threads, steps)
+        alike = [_alike(example, path) for example, path in zip(examples, paths, strict=True)]
+        once = dict(zip(alike, paths, strict=True))  # stages of the same width have the same blocks
         whole_too = sum(example.count * example.macs for example in examples) <= _MACS_COUNTED
-        counted = {}
+        files = [*once.values(), *([found.model_path] if whole_too else [])]
+        counted: dict[str, list[int]] = {}
+        whole: dict[str, int] = {}
         for processor in processors:
             with steps.step(f"counting instructions of {processor}"):
-                programs = [*paths, found.model_path][: len(paths) + whole_too]
-                counted[processor] = arm64.count(programs, arm64.find(processor))
+                counts = arm64.count(files, arm64.find(processor))
+            of = dict(zip(once, counts, strict=False))
+            counted[processor] = [of[one] for one in alike]
+            whole |= {processor: counts[-1]} if whole_too else {}
     parts = (
         Part(
             name=example.name,
@@ -146,8 +152,12 @@ def profile(found: Artifact, threads: int | None, steps: Steps, processors: Sequ
         )
         for number, example in enumerate(examples)
     )
-    whole = {name: counts[len(examples)] for name, counts in counted.items() if whole_too}
     return Profile(first, tuple(parts), threads, machine.this(), whole)
+
+
+def _alike(example: _Example, path: Path) -> tuple[object, ...]:
+    """What two parts have in common whose programs compute the same with other weights."""
+    return example.kind, example.macs, path.stat().st_size, *(tuple(tensor.shape) for tensor in example.inputs)
 
 
 def _edge(manifest: Manifest) -> EdgeVOLO:
