@@ -213,7 +213,10 @@ def test_predict_and_inspect(executorch_artifact: Converted, coreml_artifact: Co
             ("convert", "--target", "executorch", "--backend", "coreml", "--quantize", "fp16", "--minimum-ios", "15"),
             "target executorch needs iOS 16",
         ),
-        (("convert", "--target", "executorch", "--runtime", "evaluator"), "--runtime evaluator is for Core ML"),
+        (
+            ("convert", "--target", "executorch", "--runtime", "evaluator"),
+            "--runtime evaluator does not run what xnnpack computes: take native or arm64",
+        ),
         (
             ("convert", "--target", "coreml", "--runtime", "nativ"),
             "no runtime is called 'nativ': did you mean",

@@ -2,7 +2,7 @@
 
 ExecuTorch's wheels cannot time what XNNPACK computes within a program. So the parts of the model that the file holds
 (same widths, grid and scheme; other weights, on which time does not depend) are lowered as the model was, each to a
-program of its own, and timed in turns with the file. Blocks of a stage are alike: the first stands for all.
+program of its own, and timed in turns with the file. Blocks of the same shapes are alike: one stands for all.
 
 What phones would execute of the same programs is counted in qemu, one instruction like the other. It says which kernels
 a processor has for a part; it is no time, which memory decides as well.
@@ -120,44 +120,52 @@ def profile(found: Artifact, threads: int | None, steps: Steps, processors: Sequ
     with steps.step("taking the model apart"):
         edge = _edge(manifest)
         examples = _examples(edge)
+    once = {_shapes(example): example for example in examples}
     with TemporaryDirectory() as place:
-        paths = [Path(place) / f"{number}.pte" for number in range(len(examples))]
-        with steps.step("lowering its parts", len(examples)) as advance:
-            for path, program in zip(paths, _programs(edge, examples, choice), strict=True):
+        paths = [Path(place) / f"{number}.pte" for number in range(len(once))]
+        with steps.step("lowering its parts", len(once)) as advance:
+            for path, program in zip(paths, _programs(edge, list(once.values()), choice), strict=True):
                 choice.target.module("lower").lower(program, choice, path)
                 advance(1)
         image = (torch.zeros(1, 3, *edge.architecture.image_size),)
-        given = [image, *(example.inputs for example in examples)]
-        first, *others = _timed([found.model_path, *paths], given, threads, steps)
-        alike = [_alike(example, path) for example, path in zip(examples, paths, strict=True)]
-        once = dict(zip(alike, paths, strict=True))  # stages of the same width have the same blocks
-        whole_too = sum(example.count * example.macs for example in examples) <= _MACS_COUNTED
-        files = [*once.values(), *([found.model_path] if whole_too else [])]
-        counted: dict[str, list[int]] = {}
-        whole: dict[str, int] = {}
-        for processor in processors:
-            with steps.step(f"counting instructions of {processor}"):
-                counts = arm64.count(files, arm64.find(processor))
-            of = dict(zip(once, counts, strict=False))
-            counted[processor] = [of[one] for one in alike]
-            whole |= {processor: counts[-1]} if whole_too else {}
+        given = [image, *(example.inputs for example in once.values())]
+        milliseconds = _timed([found.model_path, *paths], given, threads, steps)
+        small = sum(example.count * example.macs for example in examples) <= _MACS_COUNTED
+        counted = _counted([found.model_path, *paths] if small else paths, processors, steps)
+    place_of = {shapes: number - len(once) for number, shapes in enumerate(once)}  # from the end: the file may be first
     parts = (
         Part(
             name=example.name,
             kind=example.kind,
             count=example.count,
-            milliseconds=others[number],
+            milliseconds=milliseconds[place_of[_shapes(example)]],
             macs=example.macs,
-            instructions={name: counts[number] for name, counts in counted.items()},
+            instructions={name: counts[place_of[_shapes(example)]] for name, counts in counted.items()},
         )
-        for number, example in enumerate(examples)
+        for example in examples
     )
-    return Profile(first, tuple(parts), threads, machine.this(), whole)
+    whole = {name: counts[0] for name, counts in counted.items() if small}
+    return Profile(milliseconds[0], tuple(parts), threads, machine.this(), whole)
 
 
-def _alike(example: _Example, path: Path) -> tuple[object, ...]:
-    """What two parts have in common whose programs compute the same with other weights."""
-    return example.kind, example.macs, path.stat().st_size, *(tuple(tensor.shape) for tensor in example.inputs)
+def _counted(paths: list[Path], processors: Sequence[str], steps: Steps) -> dict[str, list[int]]:
+    """Instructions of each of the programs at `paths`, by processor."""
+    found = {}
+    for name in processors:
+        with steps.step(f"counting instructions of {name}"):
+            found[name] = arm64.count(paths, arm64.find(name))
+    return found
+
+
+def _shapes(example: _Example) -> tuple[object, ...]:
+    """What parts have in common that compute the same with other weights: stages of one width have such."""
+    parameters = (tuple(parameter.shape) for parameter in example.module.parameters())
+    return (
+        example.kind,
+        getattr(example.module, "heads", None),
+        *(tuple(tensor.shape) for tensor in example.inputs),
+        *parameters,
+    )
 
 
 def _edge(manifest: Manifest) -> EdgeVOLO:
