@@ -159,13 +159,8 @@ def _counted(paths: list[Path], processors: Sequence[str], steps: Steps) -> dict
 
 def _shapes(example: _Example) -> tuple[object, ...]:
     """What parts have in common that compute the same with other weights: stages of one width have such."""
-    parameters = (tuple(parameter.shape) for parameter in example.module.parameters())
-    return (
-        example.kind,
-        getattr(example.module, "heads", None),
-        *(tuple(tensor.shape) for tensor in example.inputs),
-        *parameters,
-    )
+    tensors = (*example.inputs, *example.module.parameters())
+    return example.kind, getattr(example.module, "heads", None), *(tuple(tensor.shape) for tensor in tensors)
 
 
 def _edge(manifest: Manifest) -> EdgeVOLO:
