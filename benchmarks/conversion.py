@@ -35,14 +35,21 @@ def write_weights(name: str, path: Path, side: int | None = None) -> None:
 
 
 def convert(
-    name: str, scheme: str, weights: Path, output: Path, target: str = "executorch", side: int | None = None
+    name: str,
+    scheme: str,
+    weights: Path,
+    output: Path,
+    target: str = "executorch",
+    side: int | None = None,
+    photographs: int = 256,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a conversion cost and made, as the benchmarks' results have it, and what its `--json` says.
 
-    `seconds` and `peak_bytes` (of memory) are the whole command's.
+    `photographs` are what a scheme is fitted to; `seconds` and `peak_bytes` (of memory) are the whole command's.
     """
     command = [COMMAND, "convert", "--json", "--target", target, "--quantize", scheme, "--model", name]
     command += ["--weights", str(weights), "--calibration", str(calibration.DEMO_CALIBRATION), "--output", str(output)]
+    command += ["--calibration-size", str(photographs)]
     command += [] if side is None else ["--image-size", str(side)]
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
