@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +28,7 @@ from volo_edge import machine
 from volo_edge.errors import RequestError
 
 _PATIENCE = 5.0  # seconds that a process has to end with its input
+_SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
 class Process:
@@ -37,11 +38,11 @@ class Process:
         command: starts it.
         path: the file, for messages.
         processor: see below; None for this machine's.
-        environment: what it has besides this process's own.
 
     Attributes:
         runtime: what runs the file, with its version, as reports name it.
         processor: whose code it runs: "x86-64", "arm64 armv8.2-dotprod".
+        logits: how many it gives.
         seconds: that the last image took the runtime, without its way there and back.
 
     Raises:
@@ -54,7 +55,6 @@ class Process:
         command: Sequence[str],
         path: Path,
         processor: str | None = None,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.processor = processor or machine.instruction_set()
         self._path, self._said = path, tempfile.TemporaryFile()  # noqa: SIM115 closed with the process
@@ -62,20 +62,22 @@ class Process:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
-            env=os.environ | dict(environment or {}),
+            stderr=_kept(self._said),
             start_new_session=True,  # Ctrl-C is for the command, which ends this one
         )
         self.close = weakref.finalize(self, _end, self._process, self._said)
         header = self._header()
         self.runtime: str = header["runtime"]
-        self._image, self._logits = tuple(header["image"]), int(header["logits"])
+        self.logits = int(header["logits"])
+        self._image = tuple(header["image"])
         self.seconds = 0.0
 
     def __enter__(self) -> Process:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:  # whoever interrupts does not wait for an image
+            self._process.kill()
         self.close()
 
     def run(self, images: Array) -> Array:
@@ -101,8 +103,8 @@ class Process:
             given.flush()
         except BrokenPipeError:
             raise self._ended("runs") from None
-        answer = made.read(8 + 4 * self._logits)
-        if len(answer) < 8 + 4 * self._logits:
+        answer = made.read(8 + 4 * self.logits)
+        if len(answer) < 8 + 4 * self.logits:
             raise self._ended("runs")
         (self.seconds,) = struct.unpack_from("<d", answer)
         return np.frombuffer(answer, "<f4", offset=8).astype(np.float32)
@@ -111,7 +113,11 @@ class Process:
         line = self._pipes()[1].readline()
         if not line.endswith(b"\n"):
             raise self._ended("is loaded")
-        header: dict[str, Any] = json.loads(line)
+        try:
+            header: dict[str, Any] = json.loads(line)
+        except ValueError:
+            self._process.kill()
+            raise RequestError(f"what runs {self._path} says {line[:80]!r}: see 'volo-edge doctor'") from None
         if "error" in header:
             kind = RuntimeMissing if header["error"] == RuntimeMissing.__name__ else RequestError
             raise kind(header["message"])
@@ -134,7 +140,9 @@ def python(module: str, *arguments: str) -> list[str]:
 def lines(command: Sequence[str], path: Path) -> Iterator[str]:
     """What a process writes, line by line; RequestError where it ends badly, which the file at `path` is blamed for."""
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=_kept(said), text=True, start_new_session=True
+        )
         try:
             assert process.stdout is not None
             yield from process.stdout
@@ -165,10 +173,17 @@ def load(target: str, path: Path, runtime: str | None = None, processor: str | N
     return Process(python("converters.worker", target, str(path), runtime or ""), path)
 
 
+def _kept(said: IO[bytes]) -> IO[bytes] | None:
+    """Where a process's standard error goes: to a file, or on to whoever wants to see what libraries print."""
+    return None if os.environ.get("VOLO_EDGE_VERBOSE") else said
+
+
 def _ended(process: subprocess.Popen[Any], said: IO[bytes], path: Path, when: str) -> RequestError:
     """What to say of a process that ended when the file at `path` was loaded, or ran."""
     status = process.wait()
-    how = signal.Signals(-status).name if status < 0 else f"status {status}"
+    if status == -signal.SIGKILL:
+        return RequestError(f"the system ended the runtime when {path} {when}, mostly for want of memory: free some")
+    how = _SIGNALS.get(-status, f"signal {-status}") if status < 0 else f"status {status}"
     said.seek(0)
     words = said.read().decode(errors="replace").split("\n")
     last = next((f" ({line.strip()[:200]})" for line in reversed(words) if line.strip()), "")
@@ -176,13 +191,14 @@ def _ended(process: subprocess.Popen[Any], said: IO[bytes], path: Path, when: st
 
 
 def _end(process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
-    for pipe in (process.stdin, process.stdout):
-        assert pipe is not None
-        with suppress(BrokenPipeError):  # it ended before it read all
-            pipe.close()
     try:
-        process.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):  # it ended before it read all
+                pipe.close()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_PATIENCE)
+    finally:  # also where the wait is interrupted
+        process.kill()  # which does nothing to one that has ended
         process.wait()
-    said.close()
+        said.close()

@@ -11,21 +11,25 @@ import struct
 import sys
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-
-from converters.runner import Runner
-from converters.targets import TARGETS
-from volo_edge.errors import RequestError
+if TYPE_CHECKING:
+    from converters.runner import Runner
 
 
 def main(target: str, path: str, runtime: str) -> None:
     """Load a `target`'s file in a `runtime`, "" for what the machine has, and answer until input ends."""
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    os.dup2(2, 1)  # before anything is imported that prints
+    from converters.targets import TARGETS
+    from volo_edge.errors import RequestError
+
     try:
         runner: Runner = TARGETS[target].module("run").load(Path(path), runtime or None)
+    except ImportError as error:
+        missing = f"{error.name or error} cannot be imported: see 'volo-edge doctor'"
+        _say(answers, {"error": "RuntimeMissing", "message": missing})
+        return
     except RequestError as error:
         _say(answers, {"error": type(error).__name__, "message": str(error)})
         return
@@ -42,12 +46,16 @@ def _say(answers: BinaryIO, header: dict[str, object]) -> None:
 
 
 def _serve(runner: Runner, images: BinaryIO, answers: BinaryIO) -> None:
+    import numpy as np
+
     count = int(np.prod(runner.image))
     while len(pixels := images.read(4 * count)) == 4 * count:
         image = np.frombuffer(pixels, "<f4").reshape(runner.image)
         start = time.perf_counter()
         logits = runner.run(image)
         seconds = time.perf_counter() - start
+        if logits.size != runner.logits:
+            sys.exit(f"the file gives {logits.size} logits where it says {runner.logits}")
         answers.write(struct.pack("<d", seconds) + logits.astype("<f4").tobytes())
         answers.flush()
 

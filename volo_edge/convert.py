@@ -176,10 +176,11 @@ def convert(request: Request, steps: Steps) -> Converted:
         if failed:
             folder.path = output.with_name(f"{output.name}-parity-failed")
             folder.force = True  # an earlier failure of the same conversion is of no use
-    for one in failed:
+    if failed:
+        where = "; ".join(f"{p.processor}: relative error {p.relative_error:.1e} on {p.images} images" for p in failed)
         raise GateError(
-            f"parity failed on {one.processor}: relative error {one.relative_error:.1e} of the logits on {one.images} "
-            f"images, where {scheme.name} may have {scheme.tolerance:.0e}; kept as {folder.path}, not to be shipped"
+            f"parity failed on {where}; {scheme.name} may have {scheme.tolerance:.0e}; kept as {folder.path}, not to "
+            "be shipped"
         )
     return Converted(output, manifest, tuple(skipped), lowering_seconds, time.monotonic() - start)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,8 +75,19 @@ class Predictions:
 
 
 def load(found: Artifact, runtime: str | None = None, processor: str | None = None) -> Process:
-    """The artifact's file, ready to run; see `converters.process.load`."""
-    return process.load(found.manifest.target, found.model_path, runtime, processor)
+    """The artifact's file, ready to run; see `converters.process.load`.
+
+    Raises:
+        RequestError: it gives another number of logits than the manifest names classes.
+    """
+    m = found.manifest
+    loaded = process.load(m.target, found.model_path, runtime, processor)
+    if loaded.logits != m.model.num_classes:
+        raise RequestError(
+            f"{found.model_path} gives {loaded.logits} logits, and its manifest names {m.model.num_classes} classes: "
+            "convert the model again"
+        )
+    return loaded
 
 
 def predict(
@@ -100,9 +112,23 @@ def predict(
         else:
             paths.append((given, True))
 
-    with steps.step("loading"):
-        runner = load(artifact, runtime, processor)
-        other = runner if runtime in (None, "native") else load(artifact)
+    with ExitStack() as loaded:
+        with steps.step("loading"):
+            runner = loaded.enter_context(load(artifact, runtime, processor))
+            other = runner if runtime in (None, "native") else loaded.enter_context(load(artifact))
+        return _classified(artifact, runner, other, paths, skipped, steps)
+
+
+def _classified(
+    artifact: Artifact,
+    runner: Process,
+    other: Process,
+    paths: list[tuple[Path, bool]],
+    skipped: list[str],
+    steps: Steps,
+) -> Predictions:
+    """See `predict`; `other` is what `runner` is compared with, itself for nothing."""
+    with steps.step("warming up"):
         size = artifact.manifest.preprocessing.crop
         runner.run(np.zeros((1, 3, *size), np.float32))  # the first run sets up memory and is not to be timed
     predictions, answers, others = [], [], []

@@ -42,7 +42,8 @@ def run(found: Artifact, runtime: str, processors: tuple[str, ...], steps: Steps
         return (_run(found, runtime, None, steps),)
     from converters.executorch import arm64
 
-    return tuple(_run(found, runtime, processor, steps) for processor in arm64.prepare(processors, steps))
+    ready = arm64.prepare(processors, steps) or (None,)  # this machine's own
+    return tuple(_run(found, runtime, processor, steps) for processor in ready)
 
 
 def _run(found: Artifact, runtime: str, processor: str | None, steps: Steps) -> Tested:

@@ -41,7 +41,9 @@ def _core_ml(path: Path) -> Runner:
 
     described = model.get_spec().description
     size = next(given.type.imageType for given in described.input)
-    logits = next(made.type.multiArrayType.shape for made in described.output if made.name == "logits")
+    logits = next((made.type.multiArrayType.shape for made in described.output if made.name == "logits"), ())
+    if not logits:
+        raise RequestError(f"{path} does not say how many logits it gives: convert the model again")
     return Runner(f"Core ML, macOS {platform.mac_ver()[0]}", (1, 3, size.height, size.width), math.prod(logits), run)
 
 

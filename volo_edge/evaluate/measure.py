@@ -160,7 +160,7 @@ def evaluate(work: Work, steps: Steps) -> Result:
     start = time.monotonic()
     reference, float_answers, resumed = _float_answers(work, steps)
     _require_same(reference.record, work.artifacts[0], "the float model's answers")
-    if not float_answers.read.any():
+    if not float_answers.read.any():  # before hours of running files
         raise RequestError(f"none of the images in {work.images.root} can be read, {work.images.files[0]} for one")
     photographs = selected(work.images, np.flatnonzero(float_answers.read).tolist())
     some = balanced_subset(photographs, work.wanted.arm64_limit, seed=0)
@@ -368,6 +368,8 @@ def _run(
     with runner:
         answers, resumed = _answers(work, one, images, runner, name, steps)
         latency = None
+        if processor is not None and resumed == len(images):  # nothing ran that shows which kernels it has
+            runner.run(np.zeros((1, 3, *one.manifest.preprocessing.crop), np.float32))
         if processor is None:
             with steps.step(f"timing {name}"):
                 latency = _latency(runner, one.manifest.preprocessing)
@@ -462,8 +464,10 @@ def _outcome(
 def _on_processor(work: Work, there: _Ran, here: _Ran, reference: Answers, rows: Labels) -> OnProcessor:
     """What a processor's own rounding does to the answers, on the photographs that it was given."""
     place = {work.images.files[row]: row for row in rows.tolist()}
-    common = np.array([place[name] for name in there.images.files])
-    logits, ours, floats = (there.answers.logits, *(np.asarray(of.logits[common]) for of in (here.answers, reference)))
+    pairs = [(number, place[name]) for number, name in enumerate(there.images.files) if name in place]
+    own, common = np.array(pairs).T
+    logits = np.asarray(there.answers.logits[own])
+    ours, floats = (np.asarray(of.logits[common]) for of in (here.answers, reference))
     every = np.arange(len(common))
     labels = None if work.labels is None else work.labels[common]
     found, expected = (facts.gather(given, floats, every, labels) for given in (logits, floats))
