@@ -80,7 +80,11 @@ def compared(name: str, pythons: tuple[str, str], files: tuple[Path, Path], args
     """What the two releases make of one file."""
     contenders = [Contender(python, file, args.threads) for python, file in zip(pythons, files, strict=True)]
     try:
-        turns = [[one.turn(args.runs) for one in contenders] for _ in range(args.rounds)]
+        turns = []
+        for number in range(args.rounds):  # neither is always the first
+            order = (0, 1) if number % 2 else (1, 0)
+            taken = {side: contenders[side].turn(args.runs) for side in order}
+            turns.append([taken[0], taken[1]])
     finally:
         for one in contenders:
             one.stop()

@@ -108,8 +108,7 @@ def logits(token_scores: Tensor, aux_scores: Tensor | None) -> Tensor:
     if aux_scores is not None:
         window = (aux_scores.shape[1], 1)
         column = aux_scores.permute(0, 2, 1).reshape(batch, classes, *window)
-        # the stride is given because the partitioner reads it and fails where there is none
-        result = result + F.max_pool2d(column, window, window).reshape(batch, classes)
+        result = result + F.max_pool2d(column, window).reshape(batch, classes)
     return result
 
 
