@@ -18,13 +18,15 @@ import numpy as np
 import pytest
 
 import calibration
+from converters import process
 from converters.executorch import arm64
 from converters.executorch.arm64 import build, cache, instructions, probe, qemu, sdk
 from converters.executorch.arm64.processors import PROCESSORS, USUAL, find
 from converters.runner import RuntimeMissing
 from tests.command import end, refusal, run, start
 from tests.conftest import Converted
-from volo_edge import doctor, files
+from volo_edge import doctor, files, selftest
+from volo_edge.console import Steps
 from volo_edge.errors import RequestError
 from volo_edge.machine import instruction_set
 from volo_edge.quantize import SCHEMES
@@ -153,9 +155,16 @@ def test_a_wheel_put_there_by_hand_is_taken(home: Path, tmp_path: Path, monkeypa
 
 
 def test_another_wheel_is_refused(home: Path) -> None:
-    with pytest.raises(RuntimeMissing, match=r"is not the published one .* remove it; .*pip download .*put the wheel"):
+    with pytest.raises(RuntimeMissing, match=r"pip fetched .* is not the published one .*pip download .*put the wheel"):
         sdk.unpacked(lambda to: (to / sdk.WHEEL).write_bytes(b"something else") and None)
     assert list(home.iterdir()) == []
+
+
+def test_another_wheel_put_there_by_hand_is_named(home: Path) -> None:
+    home.mkdir(exist_ok=True)
+    (home / sdk.WHEEL).write_bytes(b"something else")
+    with pytest.raises(RuntimeMissing, match=r"executorch.*, which you may remove, is not the published one"):
+        sdk.unpacked()
 
 
 def test_an_interrupted_fetch_leaves_nothing(home: Path) -> None:
@@ -214,6 +223,39 @@ def test_without_qemu_or_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     found = {finding.what: finding for finding in doctor._arm64()}
     assert {found[what].ok for what in ("ARM64 compiler", "qemu-aarch64")} == {None}
     assert "qemu-user-static" in found["qemu-aarch64"].remedy
+
+
+def test_an_arm64_machine_needs_no_emulation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its own processor is one; `--arm64-cpu` names others."""
+    monkeypatch.setattr(build, "native", lambda: True)
+    assert arm64.prepare((), Steps(None)) == ()
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(process, "load", lambda *arguments: asked.append(arguments))
+    arm64.load(tmp_path / "model.pte", None)
+    assert asked == [("executorch", tmp_path / "model.pte", "native")]
+    run_on: list[tuple[object, ...]] = []
+    monkeypatch.setattr(selftest, "_run", lambda found, *where: run_on.append(where[:2]))
+    selftest.run(None, "arm64", (), Steps(None))  # type: ignore[arg-type]
+    assert run_on == [("arm64", None)]
+
+
+def test_a_probe_that_was_disturbed_is_not_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that was busy for an hour has no bad qemu."""
+    home.mkdir(exist_ok=True)
+    program = home / "program"
+    program.write_bytes(b"")
+    found, compiler = qemu.Qemu(str(program), "7.2"), build.Compiler("g++", "12", home, None)
+
+    def ended(*_: object, **__: object) -> subprocess.CompletedProcess[bytes]:
+        raise subprocess.TimeoutExpired("qemu", 300)
+
+    monkeypatch.setattr(subprocess, "run", ended)
+    with pytest.raises(RuntimeMissing, match="did not end a small program in 300 s: try again when"):
+        probe.examined(find("armv8.0"), found, compiler, program)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -9, b"", b""))
+    with pytest.raises(RuntimeMissing, match="want of memory"):
+        probe.examined(find("armv8.0"), found, compiler, program)
+    assert probe.known(find("armv8.0"), found, program) is None
 
 
 def test_another_system(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import subprocess
@@ -13,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters import process
+from converters import process, worker
 from converters.process import Process, python
-from converters.runner import RuntimeMissing
+from converters.runner import Runner, RuntimeMissing
 from volo_edge.errors import RequestError
 
 FILE = Path("a/model.pte")
@@ -67,6 +68,35 @@ def test_a_process_that_ends_is_one_line(program: str, said: str) -> None:
 def test_a_process_that_ends_while_it_loads_is_one_line() -> None:
     with pytest.raises(RequestError, match=r"ends with SIGABRT when a/model\.pte is loaded"):
         Process([sys.executable, "-c", "import os; os.abort()"], FILE)
+
+
+def test_a_process_that_the_system_ends_is_no_fault_of_the_file() -> None:
+    with started("heard.read(48); os.kill(os.getpid(), 9)") as running, pytest.raises(RequestError, match="of memory"):
+        running.run(np.zeros((1, 3, 2, 2), np.float32))
+
+
+def test_a_process_that_says_something_else_is_one_line() -> None:
+    with pytest.raises(RequestError, match=r"what runs a/model\.pte says b'hello"):
+        Process([sys.executable, "-c", "print('hello')"], FILE)
+
+
+def test_an_interrupted_process_is_ended_at_once() -> None:
+    """It may be in the middle of an image that takes minutes."""
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), started("time.sleep(600)") as running:  # noqa: PT012
+        number = running._process.pid
+        raise KeyboardInterrupt
+    assert time.monotonic() - start < process._PATIENCE
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
+
+
+def test_a_file_that_gives_other_logits_than_it_says_is_refused() -> None:
+    runner = Runner("A runtime", (1, 3, 2, 2), 3, lambda images: np.zeros((1, 2), np.float32))
+    answers = io.BytesIO()
+    with pytest.raises(SystemExit, match="gives 2 logits where it says 3"):
+        worker._serve(runner, io.BytesIO(bytes(48)), answers)
+    assert answers.getvalue() == b""
 
 
 @pytest.mark.parametrize("kind", [RequestError, RuntimeMissing])

@@ -101,7 +101,7 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
     found = artifact.read(args.artifact)
     check_runtime(args.runtime, found.manifest.backend)
     check_processors(args.arm64_cpu, args.runtime)
-    check_profile(args.profile, args.threads, found.manifest.backend)
+    check_profile(args.profile, args.threads, args.runtime, found.manifest.backend)
     program = TARGETS[found.manifest.target].module("program").read_program(found.model_path)
     tested: tuple[Tested, ...] = ()
     profile = None

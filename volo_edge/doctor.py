@@ -14,6 +14,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from volo_edge.machine import instruction_set
+
 DISTRIBUTION = "volo-edge"
 
 
@@ -110,18 +112,21 @@ def _arm64() -> list[Finding]:
     from converters.runner import RuntimeMissing
 
     needed, runner, findings = "--runtime arm64", None, []
+    if sys.platform != "linux":
+        here = "--runtime native runs ARM64 code" if instruction_set() == "arm64" else "take a Linux machine"
+        return [Finding("run .pte files as ARM64 code", needed, "on Linux only", None, here)]
     try:
         compiler = build.compiler()
         findings.append(Finding("ARM64 compiler", needed, compiler.version, True))
         runner = cache.folder() / build.name(compiler) / "runner"
-    except RuntimeMissing:
-        findings.append(Finding("ARM64 compiler", needed, "not here", None, build.REMEDY))
+    except RuntimeMissing as error:
+        findings.append(Finding("ARM64 compiler", needed, "not here", None, str(error)))
     findings.append(_kept("ExecuTorch for ARM64", needed, sdk.VERSION if sdk.present() else None))
     findings.append(_kept("ARM64 runner", needed, "built" if runner and runner.is_file() else None))
     try:
         emulator = qemu.find()
-    except RuntimeMissing:
-        return [*findings, Finding("qemu-aarch64", needed, "not here", None, qemu.REMEDY)]
+    except RuntimeMissing as error:
+        return [*findings, Finding("qemu-aarch64", needed, "not here", None, str(error))]
     findings.append(Finding("qemu-aarch64", needed, f"{emulator.version}, {emulator.path}", True))
     for processor in processors.PROCESSORS.values():
         what = f"computes {processor.name}"

@@ -82,12 +82,14 @@ def check_processors(names: tuple[str, ...], runtime: str | None) -> None:
         processors.find(name)
 
 
-def check_profile(profile: bool, threads: int | None, backend: str) -> None:
-    """RequestError where `inspect` cannot time what that backend computes, or not with so many threads."""
+def check_profile(profile: bool, threads: int | None, runtime: str | None, backend: str) -> None:
+    """RequestError where `inspect` cannot time what that backend computes, or not so."""
     if threads is not None and not profile:
         raise RequestError("--threads is for --profile, which times the file: give both or neither")
     if threads is not None and threads < 1:
         raise RequestError(f"--threads {threads}: take at least 1")
+    if profile and runtime == "native":
+        raise RequestError("--runtime native runs the self-test and --profile times the file here: give one of them")
     if profile and backend != "xnnpack":
         raise RequestError(
             "--profile times the parts of what XNNPACK computes; those of Core ML's, Xcode's performance report does"

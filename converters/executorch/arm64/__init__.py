@@ -71,20 +71,19 @@ class Emulated(Process):
         return instructions.products(self._trace)
 
 
-def command(path: Path, processor: Processor, *, threads: int | None = None, trace: Path | None = None) -> list[str]:
+def command(path: Path, processor: Processor, trace: Path | None = None) -> list[str]:
     """A command that reads images and writes logits, as `converters.process` describes.
 
     Args:
         path: the program.
         processor: what qemu computes.
-        threads: of the runtime; as many as it finds good where None.
         trace: where qemu writes what it translated, for `instructions.products`.
 
     Raises:
         RuntimeMissing: this machine lacks something for it, or its qemu computes the processor wrongly.
     """
     log = () if trace is None else ("-d", "in_asm", "-D", str(trace))
-    return [*_prefix(processor, log), str(path), *(("--threads", str(threads)) if threads else ())]
+    return [*_prefix(processor, log), str(path)]
 
 
 def count(paths: Sequence[Path], processor: Processor) -> list[int]:

@@ -182,10 +182,10 @@ def count(command: Sequence[str]) -> list[int]:
             assert process.stdout is not None
             while piece := process.stdout.read(1 << 20):
                 tally.add(piece)
+            status = process.wait()
         finally:
             process.kill()  # which does nothing to one that has ended
-            process.stdout.close() if process.stdout else None
-            status = process.wait()
+            process.wait()
         if status:
             said.seek(0)
             lines = said.read().decode(errors="replace").strip().splitlines() or [f"status {status}"]

@@ -66,9 +66,11 @@ def unpacked(fetch: Fetch = download) -> Path:
             fetch(working)
             wheel = working / WHEEL
         if (found := files.sha256(wheel)) != SHA256:
+            which = (
+                f"{wheel}, which you may remove," if wheel.parent == cache.folder() else f"what pip fetched as {WHEEL}"
+            )
             raise RuntimeMissing(
-                f"{WHEEL} in {wheel.parent} is not the published one (its SHA-256 is {found[:12]}..., not "
-                f"{SHA256[:12]}...): remove it; {by_hand()}"
+                f"{which} is not the published one (its SHA-256 is {found[:12]}..., not {SHA256[:12]}...); {by_hand()}"
             )
         wanted = tuple(f"executorch/lib/lib{name}.so" for name in LIBRARIES)
         with zipfile.ZipFile(wheel) as archive:
