@@ -27,7 +27,7 @@ RESULTS: dict[str, Any] = {
         "scheme": "int8-dynamic",
         "model_sha256": "0" * 64,
     },
-    "engine": {"name": "ExecuTorch", "version": "1.4.1", "compute": "xnnpack", "threads": 4},
+    "engine": {"name": "ExecuTorch", "version": "1.5.1", "compute": "xnnpack", "threads": 4},
     "selftest": {
         "passed": True,
         "tolerance": 0.1,

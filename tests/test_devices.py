@@ -75,7 +75,7 @@ def results(passed: bool = True, **changes: Any) -> dict[str, Any]:
             "scheme": "fp32",
             "model_sha256": MODEL,
         },
-        "engine": {"name": "ExecuTorch", "version": "1.4.0", "compute": "xnnpack", "threads": None},
+        "engine": {"name": "ExecuTorch", "version": "1.5.1", "compute": "xnnpack", "threads": None},
         "selftest": {
             "passed": passed,
             "tolerance": 1e-3,

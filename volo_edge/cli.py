@@ -305,7 +305,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
     if failed:
         raise GateError(
             f"{len(failed)} of {len(request.artifacts)} artifact(s) may lose more than {request.max_drop:g} points of "
-            f"top-1 accuracy (upper end of the 95 % interval): {', '.join(failed)}; {result.folder}/ says where"
+            f"top-1 accuracy (its 95 % interval decides): {', '.join(failed)}; {result.folder}/ says where"
         )
 
 

@@ -51,7 +51,7 @@ def load(path: Path, runtime: str | None = None) -> Runner:
 
 
 def set_threads(threads: int) -> None:
-    """How many threads XNNPACK takes in this process. Before anything is loaded: later it may hang or abort (1.4.1)."""
+    """How many threads XNNPACK takes in this process. Before anything is loaded: later it may hang or abort."""
     _C._unsafe_reset_threadpool(threads)
 
 

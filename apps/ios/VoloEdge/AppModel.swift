@@ -56,9 +56,10 @@ final class AppModel {
 
     /// Ends with no camera running, also where it was still starting.
     func stopCamera() async {
-        looking?.cancel()
-        await looking?.value
-        looking = nil
+        let ended = looking
+        ended?.cancel()
+        await ended?.value
+        if looking == ended { looking = nil } // and not one that was started meanwhile
     }
 
     func choose(_ compute: String) async {
