@@ -145,6 +145,8 @@ def converted(console: Console, result: Converted) -> None:
     console.say(f"         volo-edge inspect {result.folder}")
     if manifest.target == "coreml":
         console.say(f"         drag {model.path} into Xcode")
+    if advice := SCHEMES[manifest.quantization.scheme].advice:
+        console.say(f"         {advice}")
 
 
 def _range(half: HalfPrecision) -> str:
