@@ -220,7 +220,7 @@ def counting() -> Iterator[Counter[Any]]:
         yield done
 
 
-@pytest.mark.parametrize("scheme", ["fp32", "int8-dynamic", "int8-hybrid", "int8-static", "int4-dynamic"])
+@pytest.mark.parametrize("scheme", ["fp32", "int8-static", "int4-dynamic"])  # float, fixed ranges, ranges at run time
 def test_a_lean_lowering_writes_the_same_file(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails where ExecuTorch no longer does what is left out, or a pass that is left out has become of use.
 
