@@ -91,9 +91,9 @@ class Process:
             raise RequestError("{} takes images of {}, not of {}: convert it again".format(self._path, *sizes))
         return np.stack([self._answer(image) for image in images])
 
-    @property
-    def instructions(self) -> tuple[str, ...]:
-        """Those for products of numbers that it was seen to execute; () where nothing watches."""
+    def finish(self) -> tuple[str, ...]:
+        """End the process; the instructions for products of numbers that it was seen to execute, () if none watched."""
+        self.close()
         return ()
 
     def _answer(self, image: Array) -> Array:

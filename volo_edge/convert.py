@@ -322,7 +322,7 @@ def _prove(
     ):
         logits = _in_turn(runner.run, images, 1, advance, EMULATION_SECONDS if processor else math.inf)
         compared = reference[: len(logits)]
-        ran = runner.runtime, runner.processor, runner.instructions
+        ran = runner.runtime, runner.processor, runner.finish()
         return compare(logits, compared, scheme.tolerance, *ran), logits
 
 

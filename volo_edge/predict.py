@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -115,8 +116,13 @@ def predict(
     with ExitStack() as loaded:
         with steps.step("loading"):
             runner = loaded.enter_context(load(artifact, runtime, processor))
-            other = runner if runtime in (None, "native") else loaded.enter_context(load(artifact))
+            other = runner if _is_usual(runtime) else loaded.enter_context(load(artifact))
         return _classified(artifact, runner, other, paths, skipped, steps)
+
+
+def _is_usual(runtime: str | None) -> bool:
+    """Whether a runtime is what this machine runs the file in unasked; the evaluator is, where there is no Core ML."""
+    return runtime in (None, "native") or (runtime == "evaluator" and platform.system() != "Darwin")
 
 
 def _classified(

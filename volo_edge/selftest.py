@@ -17,7 +17,7 @@ class Tested:
     """What a self-test found.
 
     Args:
-        runtime, processor, instructions: what ran the file, see `converters.process.Process`.
+        runtime, processor, instructions: what ran the file, see `Process` and `Process.finish`.
         photographs: how many.
         relative_error: of the logits over all of them, |file - known| / |known| in the 2-norm.
         tolerance: the largest that passes.
@@ -56,5 +56,5 @@ def _run(found: Artifact, runtime: str, processor: str | None, steps: Steps) -> 
     with steps.step(f"self-test{where}"), load(found, runtime, processor) as runner:
         logits = runner.run(tensors.reshape(-1, 3, *m.model.image_size))
         error = relative_error(logits, known)
-        ran = runner.runtime, runner.processor, runner.instructions
+        ran = runner.runtime, runner.processor, runner.finish()
     return Tested(*ran, len(known), error, m.selftest.tolerance)

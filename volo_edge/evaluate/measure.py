@@ -335,7 +335,7 @@ class _Ran:
     Args:
         images: the photographs.
         answers: for them.
-        runtime, processor, instructions: see `converters.process.Process`.
+        runtime, processor, instructions: see `Process` and `Process.finish`.
         latency: None where the processor is emulated.
         resumed: how many answers were there.
     """
@@ -373,7 +373,7 @@ def _run(
         if processor is None:
             with steps.step(f"timing {name}"):
                 latency = _latency(runner, one.manifest.preprocessing)
-        ran = runner.runtime, runner.processor, runner.instructions
+        ran = runner.runtime, runner.processor, runner.finish()
         return _Ran(images, answers, *ran, latency, resumed)
 
 

@@ -64,10 +64,9 @@ class Emulated(Process):
         super().__init__(command(path, processor, trace=self._trace), path, f"arm64 {processor.name}")
         self.runtime = f"{self.runtime} in qemu {qemu.find().version}"
 
-    @property
-    def instructions(self) -> tuple[str, ...]:
-        """Those for products of numbers that it executed, keys of `instructions.PRODUCTS`. The process ends with it."""
-        self.close()  # and qemu's log is whole
+    def finish(self) -> tuple[str, ...]:
+        """End the process; the products that it executed, keys of `instructions.PRODUCTS`."""
+        super().finish()  # which makes qemu's log whole
         return instructions.products(self._trace)
 
 
@@ -96,7 +95,7 @@ def count(paths: Sequence[Path], processor: Processor) -> list[int]:
         RequestError: a program does not run.
     """
     log = ("-d", "in_asm,exec,nochain", "-D", "/dev/stdout")
-    run = [*_prefix(processor, log), *map(str, paths), "--threads", "1", "--inferences", "2"]
+    run = [*_prefix(processor, log), *map(str, paths), "--one-thread", "--inferences", "2"]
     counts = instructions.count(run)
     if len(counts) != 2 * len(paths):
         raise RequestError(f"qemu's log shows {len(counts)} inferences of {2 * len(paths)}: take another qemu")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from converters.executorch.arm64 import cache, sdk
 from converters.runner import RuntimeMissing
-from volo_edge import files
+from volo_edge import files, machine
 
 SOURCE = Path(__file__).with_name("runner.cpp")
 CROSS = "aarch64-linux-gnu-g++"
@@ -23,7 +22,7 @@ _LIBRARIES = (*sdk.LIBRARIES, "stdc++", "m", "gcc_s", "dl", "pthread")
 
 def native() -> bool:
     """Whether this machine runs ARM64 Linux programs itself."""
-    return sys.platform == "linux" and platform.machine() in ("aarch64", "arm64")
+    return sys.platform == "linux" and machine.instruction_set() == "arm64"
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def _tried(processor: Processor, found: qemu.Qemu, compiler: build.Compiler, run
     with tempfile.TemporaryDirectory() as place:
         trace = Path(place) / "trace"
         command = emulated(processor, found, compiler, runner, ("-d", "in_asm", "-D", str(trace)))
-        command += [str(PROGRAM), "--threads", "1"]
+        command += [str(PROGRAM), "--one-thread"]
         try:
             ended = subprocess.run(command, input=images().tobytes(), capture_output=True, timeout=_SECONDS)
         except subprocess.TimeoutExpired:  # of this hour's load, so it is not kept

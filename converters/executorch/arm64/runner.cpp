@@ -1,7 +1,7 @@
 // Runs the method `forward` of a .pte, a process for it. No torch, no Python.
 //
-//   runner MODEL.pte [--threads N]                    images on standard input to logits on standard output
-//   runner MODEL.pte... --inferences N [--threads N]  N inferences of each with made-up inputs, to count instructions
+//   runner MODEL.pte [--one-thread]                    images on standard input to logits on standard output
+//   runner MODEL.pte... --inferences N [--one-thread]  N inferences of each with made-up inputs, to count instructions
 //
 // It speaks the protocol of `converters/process.py`. What goes wrong is the last line on standard error, with exit
 // status 1. The file is not trusted: what the runtime can verify, it verifies.
@@ -21,15 +21,6 @@
 #include <string>
 #include <vector>
 
-namespace executorch::extension::threadpool {
-// The SDK has the library and not its header.
-class ThreadPool {
- public:
-  bool _unsafe_reset_threadpool(uint32_t threads);
-};
-ThreadPool* get_threadpool();
-}  // namespace executorch::extension::threadpool
-
 namespace {
 
 using executorch::aten::ScalarType;
@@ -39,7 +30,6 @@ using executorch::runtime::EValue;
 using executorch::runtime::Program;
 using executorch::runtime::Tag;
 using executorch::runtime::TensorInfo;
-namespace threadpool = executorch::extension::threadpool;
 
 constexpr int64_t MOST_NUMBERS = int64_t{1} << 30;  // of a tensor: 4 GB, beyond any image
 
@@ -217,26 +207,22 @@ size_t load(Module& module) {
 
 void run(int argc, char** argv) {
   std::vector<const char*> paths;
-  long threads = 0, inferences = 0;
+  long inferences = 0;
+  bool one_thread = false;
   for (int i = 1; i < argc; ++i) {
     const char* next = i + 1 < argc ? argv[i + 1] : nullptr;
-    if (!strcmp(argv[i], "--threads")) {
-      threads = number(next, argv[i++]);
+    if (!strcmp(argv[i], "--one-thread")) {
+      one_thread = true;
     } else if (!strcmp(argv[i], "--inferences")) {
       inferences = number(next, argv[i++]);
     } else {
       paths.push_back(argv[i]);
     }
   }
-  if (paths.empty() || (paths.size() > 1 && inferences == 0)) fail("usage: runner MODEL.pte [--threads N]");
+  if (paths.empty() || (paths.size() > 1 && inferences == 0)) fail("usage: runner MODEL.pte [--one-thread]");
   executorch::runtime::runtime_init();
-  std::optional<threadpool::NoThreadPoolGuard> alone;
-  if (threads == 1) {
-    alone.emplace();  // no pool at all: nothing waits, and two runs execute the same
-  } else if (threads > 1) {
-    auto* pool = threadpool::get_threadpool();
-    if (pool == nullptr || !pool->_unsafe_reset_threadpool(static_cast<uint32_t>(threads))) fail("threads: no pool");
-  }
+  std::optional<executorch::extension::threadpool::NoThreadPoolGuard> alone;
+  if (one_thread) alone.emplace();  // no pool at all: nothing waits, and two runs execute the same
   for (const char* path : paths) {
     Module module(path, Module::LoadMode::File);
     const size_t inputs = load(module);
