@@ -17,6 +17,19 @@ final class SessionTests: XCTestCase {
         try XCTUnwrap(platform.photos["0.png"])
     }
 
+    /// What `work` makes, whose load of the model is under way when other compute units are chosen.
+    private func choosing<Made: Sendable>(
+        _ compute: String, in session: Session, _ platform: TestPlatform,
+        during work: @escaping @Sendable () async throws -> Made
+    ) async throws -> Made {
+        await platform.loads.close()
+        let running = Task { try await work() }
+        await platform.loads.begun()
+        await session.choose(compute: compute)
+        await platform.loads.open()
+        return try await running.value
+    }
+
     func testASessionLoadsOnceUntilItsComputeChanges() async throws {
         let (session, platform) = try made()
         let selfTest = try await session.runSelfTest()
@@ -57,32 +70,16 @@ final class SessionTests: XCTestCase {
     func testAChoiceDuringALoadCounts() async throws {
         let (session, platform) = try made()
         let image = try photo(platform)
-        await platform.loads.close()
-        async let seen = session.classify(image)
-        await platform.loads.begun()
-        await session.choose(compute: "other")
-        await platform.loads.open()
-        _ = try await seen
+        _ = try await choosing("other", in: session, platform) { try await session.classify(image) }
         let results = try await session.results()
         XCTAssertEqual(results.engine.compute, "other")
     }
 
     func testWhatAnotherEngineMeasuredIsNotKept() async throws {
         let (session, platform) = try made()
-        await platform.loads.close()
-        async let tested = session.runSelfTest()
-        await platform.loads.begun()
-        await session.choose(compute: "other")
-        await platform.loads.open()
-        let selfTest = try await tested
+        let selfTest = try await choosing("other", in: session, platform) { try await session.runSelfTest() }
         XCTAssertTrue(selfTest.passed)
-
-        await platform.loads.close()
-        async let timed = session.runBenchmark(warmup: 0, runs: 1)
-        await platform.loads.begun()
-        await session.choose(compute: "xnnpack")
-        await platform.loads.open()
-        _ = try await timed
+        _ = try await choosing("xnnpack", in: session, platform) { try await session.runBenchmark(warmup: 0, runs: 1) }
 
         let results = try await session.results()
         XCTAssertEqual(results.engine.compute, "xnnpack")
