@@ -210,6 +210,11 @@ class Artifact:
     labels: tuple[str, ...]
 
     @property
+    def name(self) -> str:
+        """Of its folder, by which reports know it."""
+        return self.folder.resolve().name
+
+    @property
     def model_path(self) -> Path:
         """The .pte file or the .mlpackage folder."""
         return self.folder / self.manifest.files["model"].path

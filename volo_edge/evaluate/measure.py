@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 
 import calibration
 from calibration.images import ImageList, balanced_subset, find_images, list_hash, selected, stream
-from converters.process import Process
-from converters.targets import RUNTIMES, TARGETS
+from converters.targets import TARGETS
 from volo_edge import __version__, artifact, checkpoint, device_results, files, machine
 from volo_edge.artifact import Artifact
 from volo_edge.checkpoint import LoadedModel
@@ -35,9 +34,9 @@ from volo_edge.errors import RequestError
 from volo_edge.evaluate import data, facts, growth, statistics
 from volo_edge.evaluate.facts import Facts, Labels
 from volo_edge.evaluate.request import Request, check
+from volo_edge.evaluate.running import Ran, emulated, runs
 from volo_edge.evaluate.verdict import passes, verdict
-from volo_edge.predict import load
-from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb
+from volo_edge.preprocess import UnreadableImage, open_rgb
 from volo_edge.quantize.schemes import SCHEMES
 from volo_edge.quantize.transforms import ROBUST
 from volo_edge.reference import compute, file
@@ -50,21 +49,16 @@ from volo_edge.report.contents import (
     Data,
     ErrorGrowth,
     FloatModel,
-    Latency,
     OnProcessor,
     Outcome,
     Report,
     Unreadable,
 )
 from volo_edge.report.write import write
-from volo_edge.request import check_runtime
-from volo_edge.validate.answers import Answers, collect
+from volo_edge.validate.answers import Answers
 from volo_edge.validate.metrics import relative_error, top1_agreement
 
 GROWTH_IMAGES = 32
-_TOGETHER = 8  # photographs between two writes of what is done; the runtimes take them one by one
-_LATENCY_RUNS = 50
-_LATENCY_SECONDS = 5.0  # for a file that takes long, fewer runs
 
 
 @dataclass(frozen=True)
@@ -120,7 +114,7 @@ def prepare(wanted: Request, steps: Steps) -> Work:
             advance()
     first = artifacts[0]
     _require_one_model(artifacts)
-    processors = _processors(wanted, artifacts, steps)
+    processors = emulated(artifacts, wanted.runtime, wanted.processors, steps)
     everything = find_images(wanted.data)
     images = everything if wanted.limit is None else balanced_subset(everything, wanted.limit, seed=0)
     labels, folders, problems = _classes(wanted, images, first.labels)
@@ -164,7 +158,9 @@ def evaluate(work: Work, steps: Steps) -> Result:
         raise RequestError(f"none of the images in {work.images.root} can be read, {work.images.files[0]} for one")
     photographs = selected(work.images, np.flatnonzero(float_answers.read).tolist())
     some = balanced_subset(photographs, work.wanted.arm64_limit, seed=0)
-    ran = [_runs(work, one, some, steps) for one in work.artifacts]
+    ran = [
+        runs(one, work.images, some, work.wanted.runtime, work.processors, work.state, steps) for one in work.artifacts
+    ]
     read = np.logical_and.reduce([float_answers.read, *(here.answers.read for here, *_ in ran)])
     rows = np.flatnonzero(read)
     labels = None if work.labels is None else work.labels[rows]
@@ -187,23 +183,8 @@ def evaluate(work: Work, steps: Steps) -> Result:
     with steps.step("writing"):
         write(report, work.images.root, work.wanted.output, work.wanted.force)
     shutil.rmtree(work.state, ignore_errors=True)
-    resumed += sum(one.resumed for runs in ran for one in runs)
+    resumed += sum(one.resumed for each in ran for one in each)
     return Result(work.wanted.output, report, resumed, time.monotonic() - start)
-
-
-def _processors(wanted: Request, artifacts: list[Artifact], steps: Steps) -> tuple[str, ...]:
-    """The ARM64 processors asked for, ready; RequestError where no artifact has code for them."""
-    if wanted.runtime != "arm64":
-        return ()
-    if not any(one.manifest.backend in RUNTIMES["arm64"].backends for one in artifacts):
-        check_runtime("arm64", artifacts[0].manifest.backend)
-    from converters.executorch import arm64
-
-    return arm64.prepare(wanted.processors, steps)
-
-
-def _name(one: Artifact) -> str:
-    return one.folder.resolve().name
 
 
 def _require_one_model(artifacts: list[Artifact]) -> None:
@@ -251,7 +232,7 @@ def _shared(wanted: Request, artifacts: list[Artifact], images: ImageList) -> li
                 else "is not at hand, name it with --calibration"
             )
             where = f"'{folder}'" if wanted.calibration else "its calibration folder"
-            found.append(f"{_name(one)}: {where} {why}: whether the data shares photographs with it is not known")
+            found.append(f"{one.name}: {where} {why}: whether the data shares photographs with it is not known")
         elif folder not in seen:
             seen.add(folder)
             if names := data.shared(images, photographs):
@@ -328,96 +309,22 @@ def _float_answers(work: Work, steps: Steps) -> tuple[Reference, Answers, int]:
     return reference, Answers(reference.read, reference.logits), done
 
 
-@dataclass(frozen=True, eq=False)
-class _Ran:
-    """A file's answers for some photographs, what ran it, and how many an earlier run had left.
-
-    Args:
-        images: the photographs.
-        answers: for them.
-        runtime, processor, instructions: see `Process` and `Process.finish`.
-        latency: None where the processor is emulated.
-        resumed: how many answers were there.
-    """
-
-    images: ImageList
-    answers: Answers
-    runtime: str
-    processor: str
-    instructions: tuple[str, ...]
-    latency: Latency | None
-    resumed: int
-
-
-def _runs(work: Work, one: Artifact, some: ImageList, steps: Steps) -> tuple[_Ran, ...]:
-    """Run the artifact's file: here on every photograph, then on each ARM64 processor on `some`."""
-    backend, runtime = one.manifest.backend, work.wanted.runtime
-    arm64 = work.processors if backend in RUNTIMES["arm64"].backends else ()
-    takes = runtime is not None and runtime != "arm64" and backend in RUNTIMES[runtime].backends
-    here = _run(work, one, work.images, runtime if takes else None, None, steps)
-    return here, *(_run(work, one, some, "arm64", processor, steps) for processor in arm64)
-
-
-def _run(
-    work: Work, one: Artifact, images: ImageList, runtime: str | None, processor: str | None, steps: Steps
-) -> _Ran:
-    """Run the artifact's file on the `images`; see `predict.load`. It is let go of before the next one is loaded."""
-    name = f"{_name(one)} on {processor}" if processor else _name(one)
-    with steps.step(f"loading {name}"):
-        runner = load(one, runtime, processor)
-    with runner:
-        answers, resumed = _answers(work, one, images, runner, name, steps)
-        latency = None
-        if processor is not None and resumed == len(images):  # nothing ran that shows which kernels it has
-            runner.run(np.zeros((1, 3, *one.manifest.preprocessing.crop), np.float32))
-        if processor is None:
-            with steps.step(f"timing {name}"):
-                latency = _latency(runner, one.manifest.preprocessing)
-        ran = runner.runtime, runner.processor, runner.finish()
-        return _Ran(images, answers, *ran, latency, resumed)
-
-
-def _answers(
-    work: Work, one: Artifact, images: ImageList, runner: Process, name: str, steps: Steps
-) -> tuple[Answers, int]:
-    """What the file says of the `images`, and of how many an earlier run had kept the answers."""
-    m = one.manifest
-    key = files.key(m.files["model"].sha256, list_hash(images), m.preprocessing, runner.runtime, runner.processor)
-    done: list[int] = []
-    with steps.step(f"running {name}", len(images)) as advance:
-
-        def progress(count: int) -> None:
-            done.append(count)
-            advance(count)
-
-        answers = collect(
-            images,
-            m.preprocessing,
-            lambda: runner.run,
-            _TOGETHER,
-            m.model.num_classes,
-            work.state / f"{_name(one)}-{key}.f32",
-            progress,
-        )
-    return answers, done[0]
-
-
 def _outcome(
     work: Work,
     one: Artifact,
-    runs: tuple[_Ran, ...],
+    ran: tuple[Ran, ...],
     reference: Answers,
     float_facts: Facts,
     rows: Labels,
     steps: Steps,
 ) -> Outcome:
     """All that is said of one artifact; `rows` are the photographs that every model was given."""
-    ran, *others = runs
-    assert ran.latency is not None
+    here, *others = ran
+    assert here.latency is not None
     m, model = one.manifest, one.manifest.files["model"]
     labels = None if work.labels is None else work.labels[rows]
-    with steps.step(f"comparing {_name(one)}"):
-        found = facts.gather(ran.answers.logits, reference.logits, rows, labels)
+    with steps.step(f"comparing {one.name}"):
+        found = facts.gather(here.answers.logits, reference.logits, rows, labels)
         top1 = top5 = calibration_error = None
         classes: tuple[contents.ClassDrop, ...] = ()
         if labels is not None:
@@ -425,19 +332,19 @@ def _outcome(
             calibration_error = statistics.calibration_error(found.confidence, found.top1)
             classes = facts.by_class(found, float_facts, labels, one.labels)
     grown, note = _growth(work, one, rows, steps)
-    processors = tuple(_on_processor(work, other, ran, reference, rows) for other in others)
+    processors = tuple(_on_processor(work, other, here, reference, rows) for other in others)
     passed, gate = None, work.wanted.max_drop
     if gate is not None and top1 is not None:
         passed = passes(top1, processors, len(rows), gate)
     agreement = 100 * float((found.said == float_facts.said).mean())
     divergence = float(found.divergence.mean())
     return Outcome(
-        name=_name(one),
+        name=one.name,
         target=m.target,
         backend=m.backend,
         scheme=m.quantization.scheme,
-        runtime=ran.runtime,
-        processor=ran.processor,
+        runtime=here.runtime,
+        processor=here.processor,
         model_sha256=model.sha256,
         bytes=model.bytes,
         delegate_calls=m.graph.delegate_calls,
@@ -455,13 +362,13 @@ def _outcome(
         changed=_changed(work.images, one.labels, found, float_facts, rows, labels),
         growth=grown,
         growth_note=note,
-        latency=ran.latency,
+        latency=here.latency,
         devices=tuple(work.devices[model.sha256]),
         processors=processors,
     )
 
 
-def _on_processor(work: Work, there: _Ran, here: _Ran, reference: Answers, rows: Labels) -> OnProcessor:
+def _on_processor(work: Work, there: Ran, here: Ran, reference: Answers, rows: Labels) -> OnProcessor:
     """What a processor's own rounding does to the answers, on the photographs that it was given."""
     place = {work.images.files[row]: row for row in rows.tolist()}
     pairs = [(number, place[name]) for number, name in enumerate(there.images.files) if name in place]
@@ -485,19 +392,6 @@ def _on_processor(work: Work, there: _Ran, here: _Ran, reference: Answers, rows:
     )
 
 
-def _latency(runner: Process, preprocessing: Preprocessing) -> Latency:
-    """Of one photograph of noise, after one run that sets up memory."""
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, *preprocessing.crop)).astype(np.float32)
-    runner.run(pixels)
-    times: list[float] = []
-    until = time.monotonic() + _LATENCY_SECONDS
-    while len(times) < 3 or (len(times) < _LATENCY_RUNS and time.monotonic() < until):
-        runner.run(pixels)
-        times.append(1000 * runner.seconds)
-    median, p90 = np.percentile(times, [50, 90])
-    return Latency(len(times), float(median), float(p90))
-
-
 def _growth(work: Work, one: Artifact, rows: Labels, steps: Steps) -> tuple[ErrorGrowth | None, str]:
     """Where its error comes from; or None, and why."""
     if work.loaded is None:
@@ -505,7 +399,7 @@ def _growth(work: Work, one: Artifact, rows: Labels, steps: Steps) -> tuple[Erro
     m = one.manifest
     also = ROBUST if SCHEMES[m.quantization.scheme].quantizes else ()
     some = balanced_subset(selected(work.images, rows.tolist()), GROWTH_IMAGES, seed=0)
-    with steps.step(f"error by block of {_name(one)}", len(some)) as advance:
+    with steps.step(f"error by block of {one.name}", len(some)) as advance:
         edge = decompose(work.loaded.model.cpu(), m.preprocessing, LAYOUTS[m.backend], also)
         stored = TARGETS[m.target].module("program").read_weights(one.model_path)
         batches = (torch.from_numpy(batch.inputs) for batch in stream(some, m.preprocessing, 4))
