@@ -22,6 +22,7 @@ from volo_edge.artifact import Manifest
 from volo_edge.preprocess import Preprocessing, prepare, to_input
 from volo_edge.validate.metrics import softmax
 from volo_edge.validate.parity import compare
+from volo_edge.variants import DEMO, VARIANTS
 
 FOLDERS = tuple(
     Path(__file__).parent / place
@@ -201,7 +202,20 @@ def _write_artifact(folder: Path) -> list[Image.Image]:
     artifact.write_manifest(
         folder,
         Manifest(
-            model=artifact.ModelInfo("volo_small", 12, preprocessing.crop, len(labels), "small.safetensors", "0" * 64),
+            model=artifact.ModelInfo(
+                name="volo_small",
+                parameters=12,
+                image_size=preprocessing.crop,
+                num_classes=len(labels),
+                activation="softmax",
+                weights="small.safetensors",
+                weights_sha256="0" * 64,
+                entry="model",
+                prefix="",
+                trained_size=preprocessing.crop,
+                architecture=VARIANTS[DEMO].architecture,
+                assumed=(artifact.Assumed("crop-pct", "1.0", "volo_small"),),
+            ),
             target="executorch",
             backend="xnnpack",
             minimum_ios=None,

@@ -16,6 +16,7 @@ SMALL = Architecture(
     layers=(2, 1, 1),
     embed_dims=(12, 24, 24),
     num_heads=(2, 4, 4),
+    mlp_ratios=(3.0, 3.0, 3.0),
     stem_hidden_dim=8,
     image_size=(64, 64),
     num_classes=5,
@@ -30,8 +31,8 @@ def reference(architecture: Architecture, dtype: torch.dtype = torch.float64) ->
 
 def noise(architecture: Architecture, batch: int = 2, dtype: torch.dtype = torch.float64) -> Tensor:
     """Images of noise, no two alike, in 0..255."""
-    images = [torch.from_numpy(image(architecture.image_size, seed)) for seed in range(batch)]
-    return (torch.cat(images).to(dtype) * 60 + 110).clamp(0, 255)
+    images = torch.cat([torch.from_numpy(image(architecture.image_size, seed)) for seed in range(batch)])
+    return (images[:, : architecture.in_chans].to(dtype) * 60 + 110).clamp(0, 255)
 
 
 def logits_of(model: nn.Module, images: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ SMALL = Architecture(
     layers=(1, 1),
     embed_dims=(32, 32),
     num_heads=(1, 2),
+    mlp_ratios=(3.0, 3.0),
     stem_hidden_dim=8,
     image_size=(72, 48),
     num_classes=5,
@@ -41,12 +42,13 @@ def exported(edge: EdgeVOLO) -> ExportedProgram:
 
 
 def preprocessing_of(architecture: Architecture) -> Preprocessing:
-    return Preprocessing.from_crop(architecture.image_size, 1.0)
+    grey = {"color": "L", "mean": (0.45,), "std": (0.23,)} if architecture.in_chans == 1 else {}
+    return Preprocessing.from_crop(architecture.image_size, 1.0, **grey)
 
 
 def pixels(architecture: Architecture, count: int = 2) -> NDArray[np.float32]:
     """Images (count, 3, H, W) of levels 0..255."""
-    size = (count, 3, *architecture.image_size)
+    size = (count, architecture.in_chans, *architecture.image_size)
     return np.random.RandomState(0).randint(0, 256, size).astype(np.float32)
 
 

@@ -285,7 +285,11 @@ ARCHITECTURES: dict[str, Architecture] = {
     "patch 16": dataclasses.replace(SMALL, patch_size=16, image_size=(80, 128)),
     "no stem": dataclasses.replace(SMALL, stem_hidden_dim=0),
     "one transformer stage, wider": dataclasses.replace(SMALL, layers=(1, 2), embed_dims=(12, 36), num_heads=(3, 4)),
-    "mlp ratio 2.5": dataclasses.replace(SMALL, mlp_ratio=2.5),
+    "mean of the tokens": dataclasses.replace(ODD, pool="avg"),
+    "mean of the tokens, no aux head": dataclasses.replace(SMALL, pool="avg", aux_head=False),
+    "grey": dataclasses.replace(SMALL, in_chans=1),
+    "three class blocks": dataclasses.replace(SMALL, post_layers=3),
+    "mlp ratios": dataclasses.replace(SMALL, mlp_ratios=(2.5, 1.7, 3)),
 }
 
 
@@ -463,7 +467,7 @@ def tiny(layout: Layout) -> EdgeVOLO:
         layers=(1, 1),
         embed_dims=(8, 16),
         num_heads=(2, 4),
-        mlp_ratio=2,
+        mlp_ratios=(2.0,) * 2,
         stem_hidden_dim=0,
         image_size=(16, 16),
         num_classes=5,

@@ -26,6 +26,7 @@ def _architecture(name: str) -> Architecture:
     arguments = dict(ORACLES[name]["arguments"])
     del arguments["img_size"]
     aux_head = arguments.pop("use_aux_head", True)
+    arguments["mlp_ratios"] = [arguments.pop("mlp_ratio", 3.0)] * len(arguments["layers"])
     frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     return Architecture(**frozen, aux_head=aux_head, image_size=tuple(ORACLES[name]["image_size"]))
 
@@ -85,7 +86,13 @@ def test_outlook_attention_is_its_definition(grid: tuple[int, int], window: tupl
         torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-12)
 
 
-SMALL: dict[str, Any] = {"layers": (1, 1, 1), "embed_dims": (12, 24, 24), "num_heads": (2, 4, 4), "num_classes": 5}
+SMALL: dict[str, Any] = {
+    "layers": (1, 1, 1),
+    "embed_dims": (12, 24, 24),
+    "num_heads": (2, 4, 4),
+    "mlp_ratios": (3.0, 3.0, 3.0),
+    "num_classes": 5,
+}
 
 
 @pytest.mark.parametrize("stem", [0, 8])

@@ -22,10 +22,26 @@ from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.formats import Format
 from volo_edge.preprocess import Preprocessing
 from volo_edge.validate.parity import Parity
+from volo_edge.variants import Architecture
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 LABELS = "labels.txt"
 SELFTEST = "selftest"
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """Something about the model that its tensors do not say, what was taken for it, and who said so.
+
+    Args:
+        what: the option of `volo-edge convert` that says otherwise, without its dashes: "mean".
+        value: as that option takes it: "0.485,0.456,0.406".
+        source: "--mean", "config.json", "args in the checkpoint", "volo_d1_224", ...
+    """
+
+    what: str
+    value: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -37,16 +53,29 @@ class ModelInfo:
         parameters: how many numbers it has.
         image_size: (height, width) in pixels.
         num_classes: logits it gives.
+        activation: what makes probabilities of the logits: "softmax" over the classes, which exclude each other, or
+            "sigmoid" of each, which are independent.
         weights: name of the file, or of the hub's repository, that the weights came from.
         weights_sha256: of that file.
+        entry: where in the file they were, "model.state_dict" for one; "" at its top.
+        prefix: what was left out in front of the tensors' names.
+        trained_size: (height, width) of the position embedding in the file.
+        architecture: what was built, field for field.
+        assumed: what the tensors did not say.
     """
 
     name: str
     parameters: int
     image_size: tuple[int, int]
     num_classes: int
+    activation: Literal["softmax", "sigmoid"]
     weights: str
     weights_sha256: str
+    entry: str
+    prefix: str
+    trained_size: tuple[int, int]
+    architecture: Architecture
+    assumed: tuple[Assumed, ...]
 
 
 @dataclass(frozen=True)
@@ -157,7 +186,7 @@ class Manifest:
     """What an artifact is: `manifest.json`, field for field.
 
     Args:
-        format_version: 2; an app refuses a version it does not know.
+        format_version: 3; an app refuses a version it does not know.
         model: the float model.
         target: "executorch" or "coreml".
         backend: what computes it: "xnnpack" or "coreml".
@@ -185,7 +214,7 @@ class Manifest:
     selftest: Selftest
     tools: dict[str, str]
     half_precision: HalfPrecision | None = None
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
 
 
 FORMAT = Format(Manifest, FORMAT_VERSION, "manifest", "convert the model again")

@@ -230,6 +230,12 @@ def _model_info(loaded: LoadedModel) -> ModelInfo:
         parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
         image_size=architecture.image_size,
         num_classes=architecture.num_classes,
+        activation="softmax",
+        entry=loaded.entry,
+        prefix="",
+        trained_size=architecture.image_size,
+        architecture=architecture,
+        assumed=(),
         weights=loaded.source if loaded.source.startswith(checkpoint.HUB) else loaded.path.name,
         weights_sha256=loaded.weights_sha256,
     )

@@ -110,7 +110,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.attn = attn
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio))
+        self.mlp = Mlp(dim, round(dim * mlp_ratio))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
@@ -127,12 +127,12 @@ class ClassBlock(Block):
 
 
 class PatchEmbed(nn.Module):
-    """Normalized image (B, 3, H, W) to tokens (B, C, H / patch, W / patch)."""
+    """Normalized image (B, C, H, W) to tokens (B, C, H / patch, W / patch)."""
 
-    def __init__(self, dim: int, stem_hidden_dim: int, patch_size: int) -> None:
+    def __init__(self, in_chans: int, dim: int, stem_hidden_dim: int, patch_size: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        channels, patch = 3, patch_size
+        channels, patch = in_chans, patch_size
         if stem_hidden_dim:
             patch //= 2  # the stem's first convolution has taken the other half
             for kernel, stride in ((7, 2), (3, 1), (3, 1)):
@@ -161,7 +161,7 @@ class Downsample(nn.Module):
 
 
 class VOLO(nn.Module):
-    """Normalized images (B, 3, H, W) to logits (B, num_classes).
+    """Normalized images (B, C, H, W) to logits (B, num_classes).
 
     H and W are `architecture.image_size`; the position embedding (1, H / 2 patch, W / 2 patch, C) holds for no other.
     """
@@ -170,14 +170,14 @@ class VOLO(nn.Module):
         super().__init__()
         a = self.architecture = architecture
         dims, last = a.embed_dims, a.embed_dims[-1]
-        self.patch_embed = PatchEmbed(dims[0], a.stem_hidden_dim, a.patch_size)
+        self.patch_embed = PatchEmbed(a.in_chans, dims[0], a.stem_hidden_dim, a.patch_size)
 
         def outlooker() -> Block:
             window = (a.outlook_kernel, a.outlook_padding, a.outlook_stride)
-            return Block(dims[0], OutlookAttention(dims[0], a.num_heads[0], *window, a.qkv_bias), a.mlp_ratio)
+            return Block(dims[0], OutlookAttention(dims[0], a.num_heads[0], *window, a.qkv_bias), a.mlp_ratios[0])
 
         def transformer(stage: int) -> Block:
-            return Block(dims[stage], Attention(dims[stage], a.num_heads[stage], a.qkv_bias), a.mlp_ratio)
+            return Block(dims[stage], Attention(dims[stage], a.num_heads[stage], a.qkv_bias), a.mlp_ratios[stage])
 
         self.network = nn.ModuleList([nn.Sequential(*(outlooker() for _ in range(a.layers[0])))])
         self.network.append(Downsample(dims[0], dims[1]))
@@ -187,7 +187,8 @@ class VOLO(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, *a.coarse_grid, last))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, last))
         self.post_network = nn.ModuleList(
-            ClassBlock(last, ClassAttention(last, a.num_heads[-1], a.qkv_bias), a.mlp_ratio) for _ in range(2)
+            ClassBlock(last, ClassAttention(last, a.num_heads[-1], a.qkv_bias), a.mlp_ratios[-1])
+            for _ in range(a.post_layers)
         )
         self.norm = nn.LayerNorm(last)
         self.head = nn.Linear(last, a.num_classes)
@@ -206,7 +207,7 @@ class VOLO(nn.Module):
         for block in self.post_network:
             x = block(x)
         x = self.norm(x)
-        logits = self.head(x[:, 0])
+        logits = self.head(x[:, 0] if self.architecture.pool == "token" else x.mean(1))
         if self.aux_head is not None:
             logits = logits + self.aux_scale * self.aux_head(x[:, 1:]).amax(1)
         return logits

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from volo_edge.errors import RequestError
 
@@ -49,23 +49,28 @@ class Preprocessing:
     Only what this module does can be said: a manifest with another interpolation or layout is refused when it is read.
 
     Args:
-        resize_to: (height, width) in pixels of the box that the photograph is scaled to just cover, keeping its shape.
-        interpolation: "bicubic", PIL's (a = -0.5).
+        color: "RGB", or "L": the photograph is made grey (ITU-R 601-2 luma, PIL's) and the input has one channel.
+        crop_mode: "center": the photograph is scaled to just cover `resize_to`, keeping its shape; "squash": it is
+            scaled to exactly `resize_to`, whatever its shape was.
+        resize_to: (height, width) in pixels.
+        interpolation: PIL's "bicubic" (a = -0.5) or "bilinear".
         antialias: the filter widens with the reduction; PIL's always does.
         crop: (height, width) in pixels of the centre crop; where it is larger than the resized photograph, zeros.
         input_range: what black and white are in the model's input.
-        mean, std: per channel (red, green, blue), of pixels in 0..1.
+        mean, std: per channel (red, green, blue; or the one of a grey image), of pixels in 0..1.
         layout: "NCHW".
         normalization_in_model: the model subtracts the mean and divides by std itself.
     """
 
+    color: Literal["RGB", "L"] = "RGB"
+    crop_mode: Literal["center", "squash"] = "center"
     resize_to: tuple[int, int]
-    interpolation: Literal["bicubic"] = "bicubic"
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     antialias: Literal[True] = True
     crop: tuple[int, int]
     input_range: tuple[float, float] = (0.0, 255.0)
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     layout: Literal["NCHW"] = "NCHW"
     normalization_in_model: Literal[True] = True
 
@@ -73,22 +78,32 @@ class Preprocessing:
         for name in ("resize_to", "crop"):
             if min(getattr(self, name)) < 1:
                 raise RequestError(f"preprocessing: {name} must be positive, not {getattr(self, name)}")
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != self.channels:
+                given = getattr(self, name)
+                raise RequestError(f"preprocessing: {name} must be {self.channels} number(s), not {given}")
         if min(self.std) <= 0:
             raise RequestError(f"preprocessing: std must be positive, not {self.std}")
         if self.input_range != (0.0, 255.0):
             raise RequestError(f"preprocessing: input_range must be (0, 255), not {self.input_range}")
 
+    @property
+    def channels(self) -> int:
+        """Of the model's input."""
+        return {"RGB": 3, "L": 1}[self.color]
+
     @classmethod
-    def from_crop(cls, image_size: tuple[int, int], crop_pct: float) -> Preprocessing:
+    def from_crop(cls, image_size: tuple[int, int], crop_pct: float, **others: Any) -> Preprocessing:
         """For a model of `image_size` (height, width) whose crop is `crop_pct` of the resized photograph's side.
 
+        `others` are the other fields, where they are not the usual.
         The rounding is timm's: 224 / 0.96 gives 233, 448 / 1.15 gives 389 and a border of zeros.
         """
         if not (math.isfinite(crop_pct) and crop_pct > 0):
             raise RequestError(f"crop_pct must be a positive number, not {crop_pct!r}")
         height, width = image_size
         resize_to = math.floor(height / crop_pct), math.floor(width / crop_pct)
-        return cls(resize_to=resize_to, crop=(height, width))
+        return cls(resize_to=resize_to, crop=(height, width), **others)
 
 
 def open_rgb(path: Path) -> Image.Image:

@@ -7,6 +7,7 @@ file names from the releases of github.com/sail-sg/volo; crops from timm 1.0.31 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from volo_edge.errors import RequestError, did_you_mean
 
@@ -21,28 +22,35 @@ class Architecture:
         layers: blocks in each stage; the first stage is of outlookers, the others of transformers.
         embed_dims: width of each stage. A 2x2 convolution halves the grid between the first two.
         num_heads: heads of each stage.
-        mlp_ratio: hidden width of an MLP over its input width.
+        mlp_ratios: hidden width of an MLP over its input width, in each stage; class blocks have the last.
         stem_hidden_dim: width of the three stem convolutions; 0 leaves the stem out.
         image_size: (height, width) in pixels; both must be multiples of `patch_size`.
+        in_chans: channels of an image: 3, or 1 for grey.
         num_classes: outputs of the head.
         patch_size: pixels a side of one outlooker token: 4, 8 or 16.
         outlook_kernel, outlook_padding, outlook_stride: window of outlook attention (section 3.1); odd kernel.
         qkv_bias: whether the query, key and value projections have a bias.
+        post_layers: class attention blocks behind the last stage.
+        pool: what the head reads: "token", the class token; "avg", the mean of it and all tokens (timm's
+            `global_pool`).
         aux_head: whether half the largest token score is added to the class token's (token labeling, section 4).
     """
 
     layers: tuple[int, ...]
     embed_dims: tuple[int, ...]
     num_heads: tuple[int, ...]
-    mlp_ratio: float = 3.0
+    mlp_ratios: tuple[float, ...]
     stem_hidden_dim: int = 64
     image_size: tuple[int, int] = (224, 224)
+    in_chans: int = 3
     num_classes: int = 1000
     patch_size: int = 8
     outlook_kernel: int = 3
     outlook_padding: int = 1
     outlook_stride: int = 2
     qkv_bias: bool = False
+    post_layers: int = 2
+    pool: Literal["token", "avg"] = "token"
     aux_head: bool = True
 
     def __post_init__(self) -> None:
@@ -119,7 +127,7 @@ def _published(
                 layers=layers,
                 embed_dims=(width // 2, width, width, width),
                 num_heads=(heads[0], heads[1], heads[1], heads[1]),
-                mlp_ratio=mlp_ratio,
+                mlp_ratios=(mlp_ratio,) * len(layers),
                 stem_hidden_dim=stem_hidden_dim,
                 image_size=(pixels, pixels),
             ),
@@ -155,6 +163,7 @@ VARIANTS: dict[str, Variant] = {
                 layers=(2, 1, 3, 1),
                 embed_dims=(96, 192, 192, 192),
                 num_heads=(3, 6, 6, 6),
+                mlp_ratios=(3.0,) * 4,
                 stem_hidden_dim=32,
                 image_size=(64, 64),
                 num_classes=10,

@@ -128,5 +128,6 @@ CHANNELS_FIRST = Layout(
     token_axis=3,
     tokens=lambda x: x.flatten(2).unsqueeze(2),
     embedding=embedding,
+    mean=lambda x: x.mean(3, keepdim=True),
     logits=logits,
 )

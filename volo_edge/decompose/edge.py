@@ -36,6 +36,7 @@ class Layout:
         token_axis: along which tokens are joined.
         tokens: what a projection of patches gives as transformer tokens.
         embedding: an embedding (1, ..., C) arranged as tokens.
+        mean: of tokens, one token.
         logits: class token scores, and token scores or None, to logits (B, num_classes).
     """
 
@@ -50,6 +51,7 @@ class Layout:
     token_axis: int
     tokens: Callable[[Tensor], Tensor]
     embedding: Callable[[Tensor], Tensor]
+    mean: Callable[[Tensor], Tensor]
     logits: Callable[[Tensor, Tensor | None], Tensor]
 
 
@@ -69,7 +71,7 @@ class PatchProjection(nn.Module):
 
 
 class PatchEmbed(PatchProjection):
-    """Images (B, 3, H, W) to the tokens of the outlooker stage: the stem's convolutions, then one token a patch."""
+    """Images (B, C, H, W) to the tokens of the outlooker stage: the stem's convolutions, then one token a patch."""
 
     def __init__(self, embed: reference.PatchEmbed, layout: Layout, grid: tuple[int, int]) -> None:
         side = embed.proj.stride[0]
@@ -138,7 +140,7 @@ class Block(nn.Module):
 
 
 class EdgeVOLO(nn.Module):
-    """Images (B, 3, H, W), RGB in 0..255, to logits (B, num_classes), in operators that phones have.
+    """Images (B, C, H, W), RGB or grey in 0..255, to logits (B, num_classes), in operators that phones have.
 
     Args:
         folded: a reference after every rewrite of `rewrites`; its parameters are used, not copied.
@@ -194,7 +196,10 @@ class EdgeVOLO(nn.Module):
             token = token.expand(len(images), *token.shape[1:])
         for block in self.post_network:
             token = block(token, x)
-        return self.layout.logits(self.head(self.norm(token)), self.aux_head(x) if self.aux_head is not None else None)
+        read = self.norm(token)
+        if self.architecture.pool == "avg":
+            read = self.layout.mean(torch.cat((read, x), self.layout.token_axis))
+        return self.layout.logits(self.head(read), self.aux_head(x) if self.aux_head is not None else None)
 
 
 def multiply_adds(edge: EdgeVOLO) -> int:
@@ -202,5 +207,5 @@ def multiply_adds(edge: EdgeVOLO) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        edge(edge.cls_token.new_zeros(1, 3, *edge.architecture.image_size))
+        edge(edge.cls_token.new_zeros(1, edge.architecture.in_chans, *edge.architecture.image_size))
     return int(counter.get_total_flops()) // 2

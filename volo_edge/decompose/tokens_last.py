@@ -101,6 +101,12 @@ def embedding(x: Tensor) -> Tensor:
     return x.reshape(1, -1, x.shape[-1]).clone()
 
 
+def mean(x: Tensor) -> Tensor:
+    """The mean token (B, 1, C) of (B, T, C)."""
+    batch, tokens, dim = x.shape
+    return F.avg_pool2d(x.permute(0, 2, 1).reshape(batch, dim, tokens, 1), (tokens, 1)).reshape(batch, 1, dim)
+
+
 def logits(token_scores: Tensor, aux_scores: Tensor | None) -> Tensor:
     """Class token scores (B, 1, K) plus the largest of the token scores (B, T, K): (B, K)."""
     batch, _, classes = token_scores.shape
@@ -142,5 +148,6 @@ TOKENS_LAST = Layout(
     token_axis=1,
     tokens=lambda x: x,
     embedding=embedding,
+    mean=mean,
     logits=logits,
 )
