@@ -161,14 +161,6 @@ def test_a_bad_setting_is_no_matter_where_another_goes_first(tmp_path: Path) -> 
     assert load(path, interpolation="bicubic").preprocessing.interpolation == "bicubic"
 
 
-def test_oblong_images_are_resized_as_timm_does(tmp_path: Path) -> None:
-    path = saved(tmp_path / "weights.pth", SMALL, args=argparse.Namespace(interpolation="bicubic"))
-    assert sources(load(path))["interpolation"] == ("bilinear", "timm, for oblong images")
-    assert sources(load(path, interpolation="bicubic"))["interpolation"] == ("bicubic", "--interpolation")
-    assert sources(load(path, crop_mode="squash"))["interpolation"] == ("bicubic", "args in the checkpoint")
-    assert sources(load(path, image_size=(64, 64)))["interpolation"] == ("bicubic", "args in the checkpoint")
-
-
 def test_grey(tmp_path: Path) -> None:
     path = saved(tmp_path / "weights.pth", dataclasses.replace(SMALL, in_chans=1))
     assert "give --mean and --std, a number each" in refusal(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -253,23 +253,15 @@ def preprocessing(decisions: Decisions, architecture: Architecture) -> Preproces
             source = decisions.assumed[-1].source
             raise RequestError(f"reads {channels} channel(s), and {source} has {len(values)} numbers for {what}")
         per_channel[what] = values if len(values) == channels else values * channels
-    others = {"crop_mode": decisions.take("crop-mode"), "color": {1: "L", 3: "RGB"}[channels], **per_channel}
+    others = {
+        "interpolation": decisions.take("interpolation"),
+        "crop_mode": decisions.take("crop-mode"),
+        "color": {1: "L", 3: "RGB"}[channels],
+        **per_channel,
+    }
     if (size := decisions.take("resize")) is not None:
-        found = Preprocessing(resize_to=size, crop=architecture.image_size, **others)
-    else:
-        found = Preprocessing.from_crop(architecture.image_size, decisions.take("crop-pct"), **others)
-    return replace(found, interpolation=_interpolation(decisions, found))
-
-
-def _interpolation(decisions: Decisions, found: Preprocessing) -> Any:
-    """The filter; timm takes its default, bilinear, where it covers an oblong box, whatever is configured."""
-    height, width = found.resize_to
-    if height != width and found.crop_mode == "center":
-        decisions.sources = [
-            *(source for source in decisions.sources if source.who == COMMAND),
-            Says("timm, for oblong images", {"interpolation": "bilinear"}),
-        ]
-    return decisions.take("interpolation")
+        return Preprocessing(resize_to=size, crop=architecture.image_size, **others)
+    return Preprocessing.from_crop(architecture.image_size, decisions.take("crop-pct"), **others)
 
 
 if __name__ == "__main__":
