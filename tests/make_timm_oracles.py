@@ -1,8 +1,9 @@
 """Writes `data/timm_trained.json`: what timm makes of photographs and models that were trained in other ways.
 
-`python -m tests.make_timm_oracles > tests/data/timm_trained.json`, where timm and torchvision are installed (neither is
-needed by any test). Photographs and weights are rebuilt from seeds and names, so only answers are stored: the SHA-256
-of the pixels (H, W, C) that timm's evaluation transform makes, and the logits of timm's model for them.
+`python -m tests.make_timm_oracles > tests/data/timm_trained.json`, where timm, torchvision and a Pillow before 13 are
+installed (which resizes columns first, whatever the shape). No test needs them. Photographs and weights are rebuilt from
+seeds and names, so only answers are stored: the SHA-256 of the pixels (H, W, C) that timm's evaluation transform makes,
+and the logits of timm's model for them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -54,8 +56,8 @@ USUAL = {
 def photograph(size: tuple[int, int]) -> NDArray[np.uint8]:
     """Noise of several scales, (H, W, 3)."""
     generator = np.random.RandomState(size[0])
-    coarse = Image.fromarray(generator.randint(0, 256, (7, 9, 3)).astype(np.uint8)).resize(size[::-1])
-    return np.asarray(coarse) // 2 + generator.randint(0, 128, (*size, 3)).astype(np.uint8)
+    coarse = generator.randint(0, 128, (-(-size[0] // 16), -(-size[1] // 16), 3)).repeat(16, 0).repeat(16, 1)
+    return (coarse[: size[0], : size[1]] + generator.randint(0, 128, (*size, 3))).astype(np.uint8)
 
 
 def answers(case: dict[str, Any]) -> dict[str, Any]:
@@ -87,7 +89,11 @@ def answers(case: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     import timm
 
-    made = {"timm": timm.__version__, "cases": {name: answers(case) for name, case in CASES.items()}}
+    made = {
+        "timm": timm.__version__,
+        "pillow": PIL.__version__,
+        "cases": {name: answers(case) for name, case in CASES.items()},
+    }
     print(json.dumps(made))
 
 

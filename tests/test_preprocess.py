@@ -338,7 +338,9 @@ def composed(image: Image.Image, box: tuple[int, int], crop: tuple[int, int], **
     if others.get("crop_mode") == "squash":
         size = box[1], box[0]
     resample = Image.Resampling.BILINEAR if others.get("interpolation") == "bilinear" else Image.Resampling.BICUBIC
-    image = image.convert(others.get("color", "RGB")).resize(size, resample)
+    image = image.convert(others.get("color", "RGB"))
+    image = image.resize((size[0], image.height), resample)  # columns first, whatever the installed Pillow prefers
+    image = image.resize(size, resample)
     (height, width), (h, w) = crop, (image.height, image.width)
     if width > w or height > h:
         more_w, more_h = max(width - w, 0), max(height - h, 0)

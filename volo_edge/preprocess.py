@@ -178,8 +178,8 @@ def _grey_from_16_bits(image: Image.Image) -> Image.Image:
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """An RGB image, resized and cropped: uint8 (H, W, C), H and W being `preprocessing.crop`, C its channels.
 
-    Equal to timm's evaluation transforms on a PIL image (`timm.data.transforms_factory.transforms_imagenet_eval`) to
-    the last bit; a photograph so oblong that the whole of it, resized, would take more than 64 million pixels has only
+    Equal to timm's evaluation transforms (`timm.data.transforms_factory.transforms_imagenet_eval`) on an image of a
+    Pillow before 13 (see `_resized`) to the last bit; a photograph so oblong that the whole of it, resized, would take more than 64 million pixels has only
     its middle computed, which may differ in the last bit. A grey input is of the photograph made grey first, as timm's
     loader does.
     """
@@ -197,7 +197,7 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint
     if (height, width) == (image.height, image.width):
         resized = np.asarray(image)[rows, columns]
     elif height * width <= _MAX_RESIZED_PIXELS:
-        resized = np.asarray(image.resize((width, height), resample))[rows, columns]
+        resized = np.asarray(_resized(image, (height, width), resample))[rows, columns]
     else:
         resized = np.asarray(_resized_part(image, (height, width), rows, columns, resample))
     pixels = np.zeros((crop_height, crop_width, preprocessing.channels), np.uint8)
@@ -228,6 +228,22 @@ def _resized_size(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[
     return height * box_width // width, box_width
 
 
+def _resized(
+    image: Image.Image,
+    size: tuple[int, int],
+    resample: Image.Resampling,
+    box: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
+    """`image`, or a box (left, top, right, bottom) of it, resized to `size` (height, width): columns, then rows.
+
+    Between the two the levels are rounded, so their order tells. Pillow had this one until 13, which takes rows first
+    where that is less work; the phones and the models' training know the one order only.
+    """
+    west, north, east, south = box or (0, 0, image.width, image.height)
+    narrow = image.resize((size[1], image.height), resample, (west, 0, east, image.height))
+    return narrow.resize((size[1], size[0]), resample, (0, north, size[1], south))
+
+
 def _resized_part(
     image: Image.Image, size: tuple[int, int], rows: slice, columns: slice, resample: Image.Resampling
 ) -> Image.Image:
@@ -242,9 +258,8 @@ def _resized_part(
         box.append((part.start * scale - first, part.stop * scale - first))
     (left, right), (top, bottom) = cut
     (west, east), (north, south) = box
-    return image.crop((left, top, right, bottom)).resize(
-        (columns.stop - columns.start, rows.stop - rows.start), resample, (west, north, east, south)
-    )
+    wanted = rows.stop - rows.start, columns.stop - columns.start
+    return _resized(image.crop((left, top, right, bottom)), wanted, resample, (west, north, east, south))
 
 
 def _centred(side: int, crop: int) -> tuple[slice, slice]:
