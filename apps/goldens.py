@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.special import expit
 
 from volo_edge import artifact, files
 from volo_edge.artifact import Manifest
@@ -45,6 +46,7 @@ class Photo:
         resize_to, crop: of the preprocessing.
         layout: what the bytes of a pixel are: "rgb", "rgba", "bgra" or "grey".
         orientation: EXIF's.
+        others: what else of the preprocessing is not the usual.
     """
 
     height: int
@@ -54,7 +56,12 @@ class Photo:
     crop: tuple[int, int]
     layout: str = "rgb"
     orientation: int = 1
+    others: dict[str, Any] = field(default_factory=dict)
 
+
+BILINEAR = {"interpolation": "bilinear"}
+SQUASH = {"crop_mode": "squash"}
+GREY = {"color": "L", "mean": (0.45,), "std": (0.23,)}
 
 PHOTOS = (
     Photo(32, 32, "noise", (32, 32), (32, 32)),  # nothing to do
@@ -79,6 +86,15 @@ PHOTOS = (
     Photo(35, 44, "smooth", (27, 27), (26, 26), layout="grey"),
     *(Photo(22, 31, "noise", (17, 17), (16, 18), orientation=orientation) for orientation in range(2, 9)),
     Photo(31, 22, "noise", (20, 20), (18, 18), layout="bgra", orientation=6),
+    Photo(90, 160, "edges", (23, 23), (22, 22), others=BILINEAR),
+    Photo(13, 11, "noise", (40, 40), (36, 36), others=BILINEAR),
+    Photo(61, 40, "noise", (27, 33), (24, 30), others=SQUASH),
+    Photo(150, 113, "noise", (24, 40), (26, 40), others=SQUASH | BILINEAR),
+    Photo(61, 90, "edges", (28, 31), (28, 28)),  # oblong: both sides rounded
+    Photo(77, 45, "noise", (31, 22), (30, 22), others=BILINEAR),
+    Photo(48, 40, "noise", (33, 33), (32, 32), others=GREY),
+    Photo(35, 44, "edges", (27, 27), (26, 26), layout="bgra", orientation=8, others=GREY | BILINEAR),
+    Photo(50, 47, "noise", (27, 20), (32, 18), layout="rgba", others=GREY | SQUASH),
 )
 
 LOGITS = (
@@ -119,7 +135,7 @@ def write(folder: Path) -> None:
     photographs = []
     for seed, photo in enumerate(PHOTOS):
         stored = _pixels(photo, seed)
-        preprocessing = Preprocessing(resize_to=photo.resize_to, crop=photo.crop)
+        preprocessing = Preprocessing(resize_to=photo.resize_to, crop=photo.crop, **photo.others)
         expected = prepare(Image.fromarray(upright(stored, photo.orientation)), preprocessing)
         place = {"input": keep(_laid_out(stored, photo.layout)), "expected": keep(expected.tobytes())}
         said = {name: getattr(photo, name) for name in ("height", "width", "layout", "orientation")}
@@ -130,7 +146,11 @@ def write(folder: Path) -> None:
     ]
     said = {
         "photographs": photographs,
-        "likeliest": [{"logits": logits, "expected": _likeliest(logits)} for logits in LOGITS],
+        "likeliest": [
+            {"logits": logits, "activation": activation, "expected": _likeliest(logits, activation)}
+            for activation in ("softmax", "sigmoid")
+            for logits in LOGITS
+        ],
         "latencies": [{"latencies": values, "expected": _statistics(values)} for values in LATENCIES],
         "artifact": known,  # the pixels of its photographs, for where no PNG can be read
     }
@@ -174,8 +194,9 @@ def _laid_out(pixels: NDArray[np.uint8], layout: str) -> bytes:
     return np.concatenate([channels[name] for name in layout], axis=2).tobytes()
 
 
-def _likeliest(logits: Sequence[float]) -> list[dict[str, Any]]:
-    probabilities = softmax(np.array(logits, np.float32))
+def _likeliest(logits: Sequence[float], activation: str) -> list[dict[str, Any]]:
+    given = np.array(logits, np.float32)
+    probabilities = softmax(given) if activation == "softmax" else expit(given.astype(np.float64))
     best = np.argsort(-probabilities, kind="stable")[:TOP]
     return [{"index": int(index), "probability": round(float(probabilities[index]), 12)} for index in best]
 

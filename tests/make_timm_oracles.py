@@ -1,9 +1,9 @@
 """Writes `data/timm_trained.json`: what timm makes of photographs and models that were trained in other ways.
 
 `python -m tests.make_timm_oracles > tests/data/timm_trained.json`, where timm, torchvision and a Pillow before 13 are
-installed (which resizes columns first, whatever the shape). No test needs them. Photographs and weights are rebuilt from
-seeds and names, so only answers are stored: the SHA-256 of the pixels (H, W, C) that timm's evaluation transform makes,
-and the logits of timm's model for them.
+installed (which resizes columns first, whatever the shape). No test needs them. Photographs and weights are rebuilt
+from seeds and names, so only answers are stored: the SHA-256 of the pixels (H, W, C) that timm's evaluation transform
+makes, and the logits of timm's model for them.
 """
 
 from __future__ import annotations

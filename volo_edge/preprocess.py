@@ -179,9 +179,9 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint
     """An RGB image, resized and cropped: uint8 (H, W, C), H and W being `preprocessing.crop`, C its channels.
 
     Equal to timm's evaluation transforms (`timm.data.transforms_factory.transforms_imagenet_eval`) on an image of a
-    Pillow before 13 (see `_resized`) to the last bit; a photograph so oblong that the whole of it, resized, would take more than 64 million pixels has only
-    its middle computed, which may differ in the last bit. A grey input is of the photograph made grey first, as timm's
-    loader does.
+    Pillow before 13 (see `_resized`) to the last bit; a photograph so oblong that the whole of it, resized, would take
+    more than 64 million pixels has only its middle computed, which may differ in the last bit. A grey input is of the
+    photograph made grey first, as timm's loader does.
     """
     import numpy as np
 

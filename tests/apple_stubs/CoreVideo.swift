@@ -4,6 +4,7 @@ public typealias OSType = UInt32
 public typealias CVReturn = Int32
 public let kCVReturnSuccess: CVReturn = 0
 public let kCVPixelFormatType_32BGRA: OSType = 0
+public let kCVPixelFormatType_OneComponent8: OSType = 0
 public let kCVPixelBufferPixelFormatTypeKey: CFString = ""
 public let kCVPixelBufferIOSurfacePropertiesKey: CFString = ""
 

@@ -11,7 +11,7 @@ actor CoreMLEngine: Engine {
     private let image: CVPixelBuffer
 
     /// - Parameter compiled: what `compiledModel` gives.
-    init(compiled: URL, size: Size, compute: String) throws {
+    init(compiled: URL, preprocessing: Preprocessing, compute: String) throws {
         let configuration = MLModelConfiguration()
         switch compute {
         case "all": configuration.computeUnits = .all
@@ -21,7 +21,7 @@ actor CoreMLEngine: Engine {
         default: throw VoloEdgeError("Core ML has no compute units called '\(compute)'")
         }
         model = try MLModel(contentsOf: compiled, configuration: configuration)
-        image = try pixelBuffer(of: size)
+        image = try pixelBuffer(of: preprocessing)
         info = EngineInfo(name: "Core ML", version: nil, compute: compute, threads: nil)
     }
 
@@ -63,18 +63,20 @@ func compiledModel(of package: URL, hash: String) async throws -> URL {
     return kept
 }
 
-/// An image of exactly the model's size, so that nothing scales it again.
-private func pixelBuffer(of size: Size) throws -> CVPixelBuffer {
+/// An image of exactly the model's size and colours, so that nothing scales or converts it again.
+private func pixelBuffer(of preprocessing: Preprocessing) throws -> CVPixelBuffer {
+    let size = preprocessing.crop
+    let format = preprocessing.grey ? kCVPixelFormatType_OneComponent8 : kCVPixelFormatType_32BGRA
     var made: CVPixelBuffer?
     let attributes = [kCVPixelBufferIOSurfacePropertiesKey: [:] as CFDictionary] as CFDictionary
-    let status = CVPixelBufferCreate(nil, size.width, size.height, kCVPixelFormatType_32BGRA, attributes, &made)
+    let status = CVPixelBufferCreate(nil, size.width, size.height, format, attributes, &made)
     guard status == kCVReturnSuccess, let made else {
         throw VoloEdgeError("no memory for an image of \(size.width) x \(size.height) pixels (\(status))")
     }
     return made
 }
 
-/// RGB into BGRA. With pointers, as the loops of `prepare`, and for their reason.
+/// RGB into BGRA, or grey as it is. With pointers, as the loops of `prepare`, and for their reason.
 private func write(_ input: ModelInput, into image: CVPixelBuffer) throws {
     CVPixelBufferLockBaseAddress(image, [])
     defer { CVPixelBufferUnlockBaseAddress(image, []) }
@@ -86,6 +88,11 @@ private func write(_ input: ModelInput, into image: CVPixelBuffer) throws {
         guard var from = pixels.baseAddress else { return }
         for row in 0..<input.size.height {
             var to = base + row * rowStride
+            if input.channels == 1 {
+                to.update(from: from, count: input.size.width)
+                from += input.size.width
+                continue
+            }
             let end = to + 4 * input.size.width
             while to < end {
                 to[0] = from[2]

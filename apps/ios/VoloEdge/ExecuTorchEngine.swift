@@ -9,9 +9,9 @@ actor ExecuTorchEngine: Engine {
     private let module: Module
     private let shape: [Int]
 
-    init(model: URL, size: Size, compute: String) throws {
+    init(model: URL, preprocessing: Preprocessing, compute: String) throws {
         module = Module(filePath: model.path, loadMode: .mmap)
-        shape = [1, 3, size.height, size.width]
+        shape = [1, preprocessing.channels, preprocessing.crop.height, preprocessing.crop.width]
         info = EngineInfo(name: "ExecuTorch", version: "1.5.1", compute: compute, threads: nil)
         if compute == "xnnpack" {
             try module.load("forward")

@@ -36,10 +36,10 @@ struct PhonePlatform: Platform {
         let manifest = artifact.manifest
         if manifest.target == "coreml" {
             let compiled = try await compiledModel(of: artifact.model(), hash: manifest.file("model").sha256)
-            return try CoreMLEngine(compiled: compiled, size: manifest.model.imageSize, compute: compute)
+            return try CoreMLEngine(compiled: compiled, preprocessing: manifest.preprocessing, compute: compute)
         }
         #if canImport(ExecuTorch)
-        return try ExecuTorchEngine(model: artifact.model(), size: manifest.model.imageSize, compute: compute)
+        return try ExecuTorchEngine(model: artifact.model(), preprocessing: manifest.preprocessing, compute: compute)
         #else
         throw VoloEdgeError("this app was made without ExecuTorch: run 'xcodegen --spec executorch.yml'")
         #endif

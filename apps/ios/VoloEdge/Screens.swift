@@ -82,6 +82,10 @@ private struct ClassifyScreen: View {
                     }
                     .accessibilityElement(children: .combine)
                 }
+            } header: {
+                if classification.activation == .sigmoid {
+                    Text("The probability of each label on its own")
+                }
             } footer: {
                 let prepare = form("%.1f", classification.prepareMilliseconds)
                 Text("\(prepare) ms to prepare, \(form("%.1f", classification.modelMilliseconds)) ms to run")

@@ -9,9 +9,23 @@ public struct Guess: Equatable, Identifiable, Sendable {
     public var id: Int { index }
 }
 
+/// What makes probabilities of logits: of classes that exclude each other, or of each label on its own.
+public enum Activation: String, Decodable, Sendable {
+    case softmax, sigmoid
+
+    /// Refused where it is one that this app does not know.
+    public init(from decoder: any Decoder) throws {
+        let name = try decoder.singleValueContainer().decode(String.self)
+        guard let known = Self(rawValue: name) else {
+            throw VoloEdgeError("\(Manifest.name) says '\(name)', which this app does not know: update the app")
+        }
+        self = known
+    }
+}
+
 /// The `count` likeliest classes, the likeliest first; of equally likely ones the first in the list.
-public func likeliest(_ logits: [Float], labels: [String], count: Int = 5) -> [Guess] {
-    let probabilities = softmax(logits)
+public func likeliest(_ logits: [Float], labels: [String], activation: Activation, count: Int = 5) -> [Guess] {
+    let probabilities = activation == .softmax ? softmax(logits) : sigmoid(logits)
     let order = probabilities.indices.sorted { one, other in
         probabilities[one] != probabilities[other] ? probabilities[one] > probabilities[other] : one < other
     }
@@ -24,6 +38,11 @@ func softmax(_ logits: [Float]) -> [Double] {
     let exponents = logits.map { exp(Double($0) - largest) }
     let total = exponents.reduce(0, +)
     return exponents.map { $0 / total }
+}
+
+/// Probabilities of finite logits, each on its own.
+func sigmoid(_ logits: [Float]) -> [Double] {
+    logits.map { 1 / (1 + exp(-Double($0))) }
 }
 
 /// The index of the largest logit, the first of equal ones.

@@ -35,6 +35,8 @@ public protocol Engine: Sendable {
 /// What a photograph shows, and how long that took.
 public struct Classification: Equatable, Sendable {
     public let guesses: [Guess]
+    /// What the guesses' probabilities are.
+    public let activation: Activation
     /// All but the model: resizing, and bringing the input into the runtime's form.
     public let prepareMilliseconds: Double
     public let modelMilliseconds: Double
@@ -46,7 +48,7 @@ public func classify(_ image: Pixels, artifact: Artifact, engine: any Engine) as
     let input = ModelInput(image, artifact.manifest.preprocessing)
     let answer = try await engine.run(input)
     let elapsed = milliseconds(since: start)
-    let labels = artifact.labels
+    let (labels, activation) = (artifact.labels, artifact.manifest.model.activation)
     guard answer.logits.count == labels.count else {
         throw VoloEdgeError("the model gave \(answer.logits.count) logits for \(labels.count) classes")
     }
@@ -54,7 +56,8 @@ public func classify(_ image: Pixels, artifact: Artifact, engine: any Engine) as
         throw VoloEdgeError("the model gave logits that are no numbers: run the self-test")
     }
     return Classification(
-        guesses: likeliest(answer.logits, labels: labels),
+        guesses: likeliest(answer.logits, labels: labels, activation: activation),
+        activation: activation,
         prepareMilliseconds: elapsed - answer.milliseconds,
         modelMilliseconds: answer.milliseconds
     )

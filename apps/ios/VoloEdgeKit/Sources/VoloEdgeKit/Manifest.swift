@@ -21,18 +21,37 @@ public struct Size: Decodable, Equatable, Sendable {
 
 /// How a photograph becomes the model's input: see `prepare`.
 public struct Preprocessing: Decodable, Equatable, Sendable {
-    /// The box that the photograph is scaled to just cover, keeping its shape.
+    /// Pillow's filters.
+    public enum Interpolation: String, Sendable {
+        case bicubic, bilinear
+    }
+
+    /// What the photograph is scaled to: a box to just cover, keeping its shape, or its very size.
     public let resizeTo: Size
     /// The centre crop; where it is larger than the resized photograph, zeros.
     public let crop: Size
+    public let interpolation: Interpolation
+    /// Whether the photograph is scaled to exactly `resizeTo`, whatever its shape is.
+    public let squash: Bool
+    /// Whether the photograph is made grey first, and the input has one channel and not three.
+    public let grey: Bool
 
-    public init(resizeTo: Size, crop: Size) {
+    /// Of the model's input.
+    public var channels: Int { grey ? 1 : 3 }
+
+    public init(
+        resizeTo: Size, crop: Size, interpolation: Interpolation = .bicubic, squash: Bool = false, grey: Bool = false
+    ) {
         self.resizeTo = resizeTo
         self.crop = crop
+        self.interpolation = interpolation
+        self.squash = squash
+        self.grey = grey
     }
 
     private enum CodingKeys: String, CodingKey {
-        case interpolation, antialias, layout, crop
+        case interpolation, antialias, layout, crop, color
+        case cropMode = "crop_mode"
         case resizeTo = "resize_to"
         case inputRange = "input_range"
         case normalizationInModel = "normalization_in_model"
@@ -41,18 +60,24 @@ public struct Preprocessing: Decodable, Equatable, Sendable {
     /// Refused where it says what `prepare` does not do.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
-        let interpolation = try values.decode(String.self, forKey: .interpolation)
+        let interpolation = Interpolation(rawValue: try values.decode(String.self, forKey: .interpolation))
+        let squash = ["center": false, "squash": true][try values.decode(String.self, forKey: .cropMode)]
+        let grey = ["RGB": false, "L": true][try values.decode(String.self, forKey: .color)]
         let antialias = try values.decode(Bool.self, forKey: .antialias)
         let layout = try values.decode(String.self, forKey: .layout)
         let inputRange = try values.decode([Double].self, forKey: .inputRange)
         let normalizationInModel = try values.decode(Bool.self, forKey: .normalizationInModel)
-        guard interpolation == "bicubic", antialias, layout == "NCHW", inputRange == [0, 255], normalizationInModel
+        guard let interpolation, let squash, let grey, antialias, layout == "NCHW", inputRange == [0, 255],
+            normalizationInModel
         else {
             throw VoloEdgeError("\(Manifest.name): its preprocessing is not one this app knows: update the app")
         }
         self.init(
             resizeTo: try values.decode(Size.self, forKey: .resizeTo),
-            crop: try values.decode(Size.self, forKey: .crop)
+            crop: try values.decode(Size.self, forKey: .crop),
+            interpolation: interpolation,
+            squash: squash,
+            grey: grey
         )
     }
 }
@@ -60,7 +85,7 @@ public struct Preprocessing: Decodable, Equatable, Sendable {
 /// What an app needs of `manifest.json`.
 public struct Manifest: Decodable, Equatable, Sendable {
     public static let name = "manifest.json"
-    public static let knownFormat = 2
+    public static let knownFormat = 3
 
     /// The float model.
     public struct Model: Decodable, Equatable, Sendable {
@@ -68,10 +93,11 @@ public struct Manifest: Decodable, Equatable, Sendable {
         public let parameters: Int
         public let imageSize: Size
         public let numClasses: Int
+        public let activation: Activation
         public let weights: String
 
         private enum CodingKeys: String, CodingKey {
-            case name, parameters, weights
+            case name, parameters, activation, weights
             case imageSize = "image_size"
             case numClasses = "num_classes"
         }

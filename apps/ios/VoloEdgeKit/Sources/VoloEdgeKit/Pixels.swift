@@ -57,6 +57,17 @@ public struct Pixels: Sendable {
             : Pixels(of: self, width: width, height: height, start: first, columnStride: column, rowStride: row)
     }
 
+    /// Levels of grey, row by row.
+    init(grey levels: [UInt8], width: Int, height: Int) {
+        bytes = levels
+        self.width = width
+        self.height = height
+        start = 0
+        columnStride = 1
+        rowStride = width
+        channelStride = 0
+    }
+
     /// The same bytes, seen another way.
     private init(of other: Pixels, width: Int, height: Int, start: Int, columnStride: Int, rowStride: Int) {
         bytes = other.bytes

@@ -1,58 +1,69 @@
 // Photo -> tensor, as volo_edge/preprocess.py does it on the host, to the last bit.
 //
 // The platform's scalers do not agree with Pillow's, which VOLO's accuracies were measured with, so its filter is
-// computed here: a cubic with a = -0.5, widened by the reduction, over columns and then over rows, in fixed point, with
-// bytes between the two.
+// computed here: a cubic with a = -0.5 or a triangle, widened by the reduction, over columns and then over rows, in
+// fixed point, with bytes between the two.
 
 /// What the model takes, in both of the forms that engines want it in.
 public struct ModelInput: Sendable {
     public let size: Size
-    /// Bytes of height x width x RGB.
+    /// 3 of RGB, 1 of grey.
+    public let channels: Int
+    /// Bytes of height x width x channels.
     public let pixels: [UInt8]
-    /// Levels of 0...255, of 3 x height x width.
+    /// Levels of 0...255, of channels x height x width.
     public let floats: [Float]
 
     /// An image, resized and cropped.
     public init(_ image: Pixels, _ preprocessing: Preprocessing) {
         size = preprocessing.crop
+        channels = preprocessing.channels
         pixels = prepare(image, preprocessing)
-        floats = toInput(pixels)
+        floats = toInput(pixels, channels: channels)
     }
 }
 
-/// An image, resized and cropped: bytes of height x width x RGB, height and width being `preprocessing.crop`.
-func prepare(_ image: Pixels, _ preprocessing: Preprocessing) -> [UInt8] {
-    let resized = covering(Size(height: image.height, width: image.width), preprocessing.resizeTo)
+/// An image, resized and cropped: bytes of height x width x channels, height and width being `preprocessing.crop`.
+func prepare(_ photo: Pixels, _ preprocessing: Preprocessing) -> [UInt8] {
+    let image = preprocessing.grey ? grey(photo) : photo
+    let channels = preprocessing.channels
+    let resized = resized(Size(height: image.height, width: image.width), preprocessing)
     let crop = preprocessing.crop
     let rows = centred(resized.height, crop.height)
     let columns = centred(resized.width, crop.width)
-    let vertical = Filter(side: image.height, resized: resized.height, part: rows)
-    let horizontal = Filter(side: image.width, resized: resized.width, part: columns)
+    let interpolation = preprocessing.interpolation
+    let vertical = Filter(side: image.height, resized: resized.height, part: rows, interpolation)
+    let horizontal = Filter(side: image.width, resized: resized.width, part: columns, interpolation)
 
-    let length = 3 * columns.count
-    let narrow = narrowed(image, horizontal, rows: vertical.reach)
+    let length = channels * columns.count
+    let narrow = narrowed(image, channels, horizontal, rows: vertical.reach)
     var small = [Int32](repeating: 0, count: rows.count * length)
     vertical.apply(narrow, lanes: length, &small)
-    var pixels = [UInt8](repeating: 0, count: crop.height * crop.width * 3)
+    var pixels = [UInt8](repeating: 0, count: crop.height * crop.width * channels)
     for row in 0..<rows.count {
-        let place = ((rows.padding + row) * crop.width + columns.padding) * 3
+        let place = ((rows.padding + row) * crop.width + columns.padding) * channels
         pixels.replaceSubrange(place..<place + length, with: bytes(small, from: row * length, count: length))
     }
     return pixels
 }
 
-/// `rows` of `image`, filtered over their columns: levels of row x column x RGB.
-private func narrowed(_ image: Pixels, _ horizontal: Filter, rows: Range<Int>) -> [Int32] {
+/// `rows` of `image`, filtered over their columns: levels of row x column x channels.
+private func narrowed(_ image: Pixels, _ channels: Int, _ horizontal: Filter, rows: Range<Int>) -> [Int32] {
     let columns = horizontal.reach
-    var row = [Int32](repeating: 0, count: 3 * columns.count)
-    var narrow = [Int32](repeating: 0, count: 3 * horizontal.taps.count * rows.count)
+    var row = [Int32](repeating: 0, count: channels * columns.count)
+    var narrow = [Int32](repeating: 0, count: channels * horizontal.taps.count * rows.count)
     narrow.withUnsafeMutableBufferPointer { narrow in
         guard var place = narrow.baseAddress else { return }
         for number in rows {
             let start = image.start + number * image.rowStride + columns.lowerBound * image.columnStride
-            widen(image.bytes, start, columns.count, image.columnStride, image.channelStride, &row)
-            horizontal.apply(row, lanes: 3, place)
-            place += 3 * horizontal.taps.count
+            if channels == 1 {
+                widen(image.bytes, start, columns.count, image.columnStride, &row)
+                horizontal.apply(row, lanes: 1, place)
+            } else {
+                widen(image.bytes, start, columns.count, image.columnStride, image.channelStride, &row)
+                horizontal.apply(row, lanes: 3, place)
+            }
+            place += channels * horizontal.taps.count
         }
     }
     return narrow
@@ -60,6 +71,42 @@ private func narrowed(_ image: Pixels, _ horizontal: Filter, rows: Range<Int>) -
 
 // The loops over single numbers, which most of the time goes into. They are written to be bearable in a debug build
 // too: there, an iterator, a subscript of an array and a conversion that is generic cost more than the arithmetic.
+
+/// `count` pixels of grey from `start` on, as numbers to calculate with.
+private func widen(
+    _ bytes: UnsafePointer<UInt8>, _ start: Int, _ count: Int, _ columnStride: Int, _ row: UnsafeMutablePointer<Int32>
+) {
+    var (from, to) = (bytes + start, row)
+    let end = row + count
+    while to < end {
+        to[0] = Int32(truncatingIfNeeded: from[0])
+        to += 1
+        from += columnStride
+    }
+}
+
+/// The image in grey, as Pillow makes it: luma of ITU-R 601-2, in fixed point.
+private func grey(_ image: Pixels) -> Pixels {
+    let (columnStride, channelStride) = (image.columnStride, image.channelStride)
+    let levels = [UInt8](unsafeUninitializedCapacity: image.width * image.height) { levels, filled in
+        image.bytes.withUnsafeBufferPointer { bytes in
+            var to = 0
+            for row in 0..<image.height {
+                var from = image.start + row * image.rowStride
+                let end = to + image.width
+                while to < end {
+                    let (red, green) = (Int32(bytes[from]), Int32(bytes[from + channelStride]))
+                    let blue = Int32(bytes[from + 2 * channelStride])
+                    levels[to] = UInt8((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16)
+                    to += 1
+                    from += columnStride
+                }
+            }
+        }
+        filled = image.width * image.height
+    }
+    return Pixels(grey: levels, width: image.width, height: image.height)
+}
 
 /// `count` pixels of RGB from `start` on, as numbers to calculate with.
 private func widen(
@@ -91,25 +138,42 @@ private func bytes(_ levels: [Int32], from: Int, count: Int) -> [UInt8] {
     }
 }
 
-/// What the model takes: floats 3 x height x width in 0...255, of what `prepare` gives.
-func toInput(_ pixels: [UInt8]) -> [Float] {
-    let area = pixels.count / 3
-    return [Float](unsafeUninitializedCapacity: 3 * area) { floats, filled in
+/// What the model takes: floats channels x height x width in 0...255, of what `prepare` gives.
+func toInput(_ pixels: [UInt8], channels: Int) -> [Float] {
+    let area = pixels.count / channels
+    return [Float](unsafeUninitializedCapacity: channels * area) { floats, filled in
         pixels.withUnsafeBufferPointer { pixels in
-            var place = 0
-            while place < area {
-                floats[place] = Float(pixels[3 * place])
-                floats[place + area] = Float(pixels[3 * place + 1])
-                floats[place + 2 * area] = Float(pixels[3 * place + 2])
-                place += 1
+            for channel in 0..<channels {
+                var (from, to) = (channel, channel * area)
+                let end = to + area
+                while to < end {
+                    floats[to] = Float(pixels[from])
+                    to += 1
+                    from += channels
+                }
             }
         }
-        filled = 3 * area
+        filled = channels * area
     }
 }
 
-/// The size to resize `size` to so that it covers `box`: one side exactly, the other rounded down.
-private func covering(_ size: Size, _ box: Size) -> Size {
+/// What a photograph of `size` is resized to.
+///
+/// To cover a square box, one side is the box's and the other is rounded down; to cover an oblong one, both are divided
+/// by the smaller of the two ratios and rounded, halves to even. So timm does.
+private func resized(_ size: Size, _ preprocessing: Preprocessing) -> Size {
+    let box = preprocessing.resizeTo
+    if preprocessing.squash {
+        return box
+    }
+    if box.height != box.width {
+        let (height, width) = (Double(size.height), Double(size.width))
+        let ratio = min(height / Double(box.height), width / Double(box.width))
+        return Size(
+            height: Int((height / ratio).rounded(.toNearestOrEven)),
+            width: Int((width / ratio).rounded(.toNearestOrEven))
+        )
+    }
     if box.height * size.width >= box.width * size.height {
         return Size(height: box.height, width: size.width * box.height / size.height)
     }
@@ -150,17 +214,19 @@ private struct Filter {
     let reach: Range<Int>
 
     /// Of `part` of a side of `side` pixels resized to `resized`.
-    init(side: Int, resized: Int, part: Part) {
+    init(side: Int, resized: Int, part: Part, _ interpolation: Preprocessing.Interpolation) {
         let scale = Double(side) / Double(resized)
         let widening = max(scale, 1)
-        let reach = 2 * widening  // of the filter: two pixels of the coarser of the two images
+        // Of the filter, in pixels of the coarser of the two images.
+        let reach = (interpolation == .bicubic ? 2 : 1) * widening
+        let kernel = interpolation == .bicubic ? cubic : triangle
         var taps: [Tap] = []
         var weights: [Int32] = []
         for index in 0..<part.count {
             let centre = (Double(part.start + index) + 0.5) * scale
             let first = max(Int(centre - reach + 0.5), 0)
             let end = min(Int(centre + reach + 0.5), side)
-            let shares = (first..<end).map { cubic((Double($0) - centre + 0.5) * (1 / widening)) }
+            let shares = (first..<end).map { kernel((Double($0) - centre + 0.5) * (1 / widening)) }
             let total = shares.reduce(0, +)
             taps.append(Tap(first: first, weights: weights.count..<weights.count + shares.count))
             weights += shares.map { fixed($0 / total) }
@@ -216,6 +282,11 @@ private func cubic(_ distance: Double) -> Double {
         return (((x - 5) * x + 8) * x - 4) * -0.5
     }
     return 0
+}
+
+/// The kernel of bilinear interpolation.
+private func triangle(_ distance: Double) -> Double {
+    max(1 - abs(distance), 0)
 }
 
 /// `weight` in fixed point, rounded half away from zero.

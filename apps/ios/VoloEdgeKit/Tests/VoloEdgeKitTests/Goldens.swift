@@ -21,6 +21,7 @@ struct Goldens {
         }
 
         let logits: [Float]
+        let activation: Activation
         let expected: [Expected]
     }
 

@@ -38,14 +38,17 @@ final class ManifestTests: XCTestCase {
     }
 
     func testWhatThisAppDoesNotKnowIsRefused() throws {
-        let format = "\"format_version\": 2"
+        let format = "\"format_version\": 3"
         XCTAssertTrue(
-            try refusal(replacing: format, with: "\"format_version\": 1").contains("reads 2: convert the model again")
+            try refusal(replacing: format, with: "\"format_version\": 1").contains("reads 3: convert the model again")
         )
         XCTAssertTrue(
-            try refusal(replacing: format, with: "\"format_version\": 3").contains("reads 2: update the app")
+            try refusal(replacing: format, with: "\"format_version\": 4").contains("reads 3: update the app")
         )
-        XCTAssertTrue(try refusal(replacing: "bicubic", with: "bilinear").contains("update the app"))
+        XCTAssertTrue(try refusal(replacing: "bicubic", with: "lanczos").contains("update the app"))
+        XCTAssertTrue(try refusal(replacing: "\"center\"", with: "\"border\"").contains("update the app"))
+        XCTAssertTrue(try refusal(replacing: "\"RGB\"", with: "\"CMYK\"").contains("update the app"))
+        XCTAssertTrue(try refusal(replacing: "softmax", with: "softplus").contains("update the app"))
         XCTAssertTrue(try refusal(replacing: "\"antialias\": true", with: "\"antialias\": false").contains("update"))
         XCTAssertTrue(try refusal(replacing: "NCHW", with: "NHWC").contains("update the app"))
         XCTAssertTrue(try refusal(replacing: "image_size", with: "image_sise").contains("image_size is missing"))

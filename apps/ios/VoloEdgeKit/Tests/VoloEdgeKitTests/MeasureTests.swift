@@ -37,7 +37,7 @@ final class MeasureTests: XCTestCase {
     func testTheLikeliestClassesAreTheHosts() throws {
         for ranking in try Goldens().index.likeliest {
             let labels = ranking.logits.indices.map { "class \($0)" }
-            let guesses = likeliest(ranking.logits, labels: labels)
+            let guesses = likeliest(ranking.logits, labels: labels, activation: ranking.activation)
             XCTAssertEqual(guesses.map(\.index), ranking.expected.map(\.index))
             for (guess, known) in zip(guesses, ranking.expected) {
                 XCTAssertEqual(guess.label, "class \(guess.index)")

@@ -17,7 +17,8 @@ final class PreprocessTests: XCTestCase {
     }
 
     func testTheInputIsPlanesOfRedGreenAndBlue() {
-        XCTAssertEqual(toInput([1, 2, 3, 4, 5, 255]), [1, 4, 2, 5, 3, 255])
+        XCTAssertEqual(toInput([1, 2, 3, 4, 5, 255], channels: 3), [1, 4, 2, 5, 3, 255])
+        XCTAssertEqual(toInput([1, 2, 255], channels: 1), [1, 2, 255])
     }
 
     func testAPhotographOfOneRowIsNotResizedWhole() throws {

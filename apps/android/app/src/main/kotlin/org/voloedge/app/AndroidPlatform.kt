@@ -47,7 +47,7 @@ class AndroidPlatform(private val context: Context) : Platform {
     }
 
     override fun load(artifact: Artifact, threads: Int?): Engine =
-        ExecuTorchEngine(artifact.model, artifact.manifest.imageSize, threads)
+        ExecuTorchEngine(artifact.model, artifact.manifest.preprocessing, threads)
 
     override fun decode(file: File): Pixels = pixels(bitmap(ImageDecoder.createSource(file)))
 

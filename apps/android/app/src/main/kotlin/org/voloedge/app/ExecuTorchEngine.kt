@@ -7,14 +7,14 @@ import org.pytorch.executorch.Tensor
 import org.voloedge.core.Answer
 import org.voloedge.core.Engine
 import org.voloedge.core.EngineInfo
-import org.voloedge.core.Size
+import org.voloedge.core.Preprocessing
 import org.voloedge.core.timed
 
 /** A .pte file in ExecuTorch; `threads` is the runtime's own choice where null. */
-class ExecuTorchEngine(model: File, size: Size, threads: Int?) : Engine {
+class ExecuTorchEngine(model: File, preprocessing: Preprocessing, threads: Int?) : Engine {
     override val info = EngineInfo("ExecuTorch", BuildConfig.EXECUTORCH, "xnnpack", threads)
 
-    private val shape = longArrayOf(1, 3, size.height.toLong(), size.width.toLong())
+    private val shape = preprocessing.run { longArrayOf(1, channels.toLong(), crop.height.toLong(), crop.width.toLong()) }
     private val module = Module.load(model.path, Module.LOAD_MODE_MMAP, threads ?: 0)
 
     init {

@@ -41,6 +41,7 @@ import androidx.compose.ui.semantics.semantics
 import androidx.compose.ui.text.font.FontFamily
 import androidx.compose.ui.unit.dp
 import java.util.Locale
+import org.voloedge.core.Activation
 import org.voloedge.core.Classification
 import org.voloedge.core.Parity
 
@@ -114,6 +115,7 @@ private fun Classify(model: AppModel) {
 
 @Composable
 private fun Guesses(classification: Classification) {
+    if (classification.activation == Activation.SIGMOID) Text("The probability of each label on its own.")
     for (guess in classification.guesses) {
         Text("%5.1f %%  %s".form(100 * guess.probability, guess.label), fontFamily = FontFamily.Monospace)
         LinearProgressIndicator(

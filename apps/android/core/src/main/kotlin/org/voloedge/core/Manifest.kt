@@ -10,13 +10,27 @@ class ArtifactException(message: String, cause: Throwable? = null) : Exception(m
 /** In pixels. */
 data class Size(val height: Int, val width: Int)
 
+/** Pillow's filters, and how far each reaches, in pixels of the coarser of the two images. */
+enum class Interpolation(internal val reach: Double) { BICUBIC(2.0), BILINEAR(1.0) }
+
 /**
  * How a photograph becomes the model's input: see [prepare].
  *
- * @property resizeTo the box that the photograph is scaled to just cover, keeping its shape.
+ * @property resizeTo what the photograph is scaled to: a box to just cover, keeping its shape, or its very size.
  * @property crop the centre crop; where it is larger than the resized photograph, zeros.
+ * @property squash whether the photograph is scaled to exactly [resizeTo], whatever its shape is.
+ * @property grey whether the photograph is made grey first, and the input has one channel and not three.
  */
-data class Preprocessing(val resizeTo: Size, val crop: Size)
+data class Preprocessing(
+    val resizeTo: Size,
+    val crop: Size,
+    val interpolation: Interpolation = Interpolation.BICUBIC,
+    val squash: Boolean = false,
+    val grey: Boolean = false,
+) {
+    /** Of the model's input. */
+    val channels: Int get() = if (grey) 1 else 3
+}
 
 /** A file of the artifact: its path within it, with forward slashes, its size and its hash. */
 data class FileInfo(val path: String, val bytes: Long, val sha256: String)
@@ -38,6 +52,7 @@ data class KnownCase(val photo: String, val tensor: String, val logits: String, 
 /**
  * What an app needs of `manifest.json`.
  *
+ * @property activation what makes probabilities of the logits.
  * @property target "executorch" or "coreml".
  * @property backend what computes it: "xnnpack" or "coreml".
  * @property scheme how the numbers are stored and computed.
@@ -52,6 +67,7 @@ data class Manifest(
     val parameters: Long,
     val imageSize: Size,
     val numClasses: Int,
+    val activation: Activation,
     val weights: String,
     val target: String,
     val backend: String,
@@ -69,7 +85,7 @@ data class Manifest(
 
     companion object {
         const val NAME = "manifest.json"
-        const val FORMAT_VERSION = 2
+        const val FORMAT_VERSION = 3
 
         /** The manifest in `text`; [ArtifactException] where it is damaged, or says what this app does not do. */
         fun parse(text: String): Manifest =
@@ -92,6 +108,7 @@ data class Manifest(
                 parameters = model.getLong("parameters"),
                 imageSize = size(model.getJSONArray("image_size")),
                 numClasses = model.getInt("num_classes"),
+                activation = known(Activation.entries, model.getString("activation")),
                 weights = model.getString("weights"),
                 target = json.getString("target"),
                 backend = json.getString("backend"),
@@ -113,12 +130,23 @@ data class Manifest(
         /** `preprocessing`, refused where it says what [prepare] does not do. */
         internal fun preprocessing(json: JSONObject): Preprocessing {
             val range = json.getJSONArray("input_range")
-            val known = json.getString("interpolation") == "bicubic" && json.getBoolean("antialias") &&
+            val known = json.getBoolean("antialias") &&
                 json.getString("layout") == "NCHW" && json.getBoolean("normalization_in_model") &&
                 range.length() == 2 && range.getDouble(0) == 0.0 && range.getDouble(1) == 255.0
             if (!known) throw ArtifactException("$NAME: its preprocessing is not one this app knows: update the app")
-            return Preprocessing(size(json.getJSONArray("resize_to")), size(json.getJSONArray("crop")))
+            return Preprocessing(
+                resizeTo = size(json.getJSONArray("resize_to")),
+                crop = size(json.getJSONArray("crop")),
+                interpolation = known(Interpolation.entries, json.getString("interpolation")),
+                squash = known(listOf("center", "squash"), json.getString("crop_mode")) == "squash",
+                grey = known(listOf("RGB", "L"), json.getString("color")) == "L",
+            )
         }
+
+        /** The one of `values` that is called `name`; [ArtifactException] where this app knows none. */
+        private fun <T> known(values: List<T>, name: String): T =
+            values.find { it.toString().equals(name, ignoreCase = true) }
+                ?: throw ArtifactException("$NAME says '$name', which this app does not know: update the app")
 
         private fun size(json: JSONArray): Size {
             val size = Size(json.getInt(0), json.getInt(1))

@@ -47,7 +47,8 @@ fun selfTest(artifact: Artifact, engine: Engine, decode: (File) -> Pixels): Self
     var difference = 0.0
     var reference = 0.0
     val cases = manifest.cases.map { case ->
-        val input = toInput(prepare(decode(artifact.file(case.photo)), manifest.preprocessing))
+        val pixels = prepare(decode(artifact.file(case.photo)), manifest.preprocessing)
+        val input = toInput(pixels, manifest.preprocessing.channels)
         val tensor = artifact.floats(case.tensor)
         check(tensor.size == input.size) { "${case.tensor} is not of the model's size" }
         val expected = artifact.floats(case.logits)

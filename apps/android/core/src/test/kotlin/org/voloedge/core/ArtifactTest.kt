@@ -40,6 +40,7 @@ class ArtifactTest {
         assertEquals("volo_small", manifest.model)
         assertEquals(Size(24, 20), manifest.imageSize)
         assertEquals(Preprocessing(Size(25, 20), Size(24, 20)), manifest.preprocessing)
+        assertEquals(Activation.SOFTMAX, manifest.activation)
         assertEquals("model.pte", manifest.file("model").path)
         assertEquals(7L, manifest.file("model").bytes)
         assertEquals(listOf("selftest/0.png", "selftest/1.png"), manifest.cases.map { it.photo })
@@ -61,9 +62,12 @@ class ArtifactTest {
 
     @Test
     fun whatThisAppDoesNotKnowIsRefused() {
-        assertTrue("this app reads 2: convert the model again" in refused(changed("format_version", value = 1)))
-        assertTrue("this app reads 2: update the app" in refused(changed("format_version", value = 3)))
-        assertTrue("update the app" in refused(changed("preprocessing", "interpolation", value = "bilinear")))
+        assertTrue("this app reads 3: convert the model again" in refused(changed("format_version", value = 1)))
+        assertTrue("this app reads 3: update the app" in refused(changed("format_version", value = 4)))
+        assertTrue("update the app" in refused(changed("preprocessing", "interpolation", value = "lanczos")))
+        assertTrue("update the app" in refused(changed("preprocessing", "crop_mode", value = "border")))
+        assertTrue("update the app" in refused(changed("preprocessing", "color", value = "CMYK")))
+        assertTrue("update the app" in refused(changed("model", "activation", value = "softplus")))
         assertTrue("update the app" in refused(changed("preprocessing", "antialias", value = false)))
         assertTrue("update the app" in refused(changed("preprocessing", "normalization_in_model", value = false)))
         assertTrue("update the app" in refused(changed("preprocessing", "input_range", value = JSONArray("[0, 1]"))))

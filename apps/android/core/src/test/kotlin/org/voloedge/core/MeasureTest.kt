@@ -17,7 +17,8 @@ class MeasureTest {
     fun theLikeliestClassesAreTheHosts() {
         for (case in Goldens.objects("likeliest")) {
             val logits = case.getJSONArray("logits").doubles().map { it.toFloat() }.toFloatArray()
-            val guesses = likeliest(logits, logits.indices.map { "class $it" })
+            val activation = Activation.valueOf(case.getString("activation").uppercase())
+            val guesses = likeliest(logits, logits.indices.map { "class $it" }, activation)
             val expected = case.getJSONArray("expected").objects()
             assertEquals(expected.map { it.getInt("index") }, guesses.map { it.index })
             for ((guess, known) in guesses.zip(expected)) {

@@ -26,7 +26,8 @@ class PreprocessTest {
     @Test
     fun theInputIsPlanesOfRedGreenAndBlue() {
         val pixels = byteArrayOf(1, 2, 3, 4, 5, -1)
-        assertArrayEquals(floatArrayOf(1f, 4f, 2f, 5f, 3f, 255f), toInput(pixels), 0f)
+        assertArrayEquals(floatArrayOf(1f, 4f, 2f, 5f, 3f, 255f), toInput(pixels, 3), 0f)
+        assertArrayEquals(floatArrayOf(1f, 2f, 3f, 4f, 5f, 255f), toInput(pixels, 1), 0f)
     }
 
     @Test
