@@ -64,7 +64,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         result = run(request, steps)
     if console.json:
         times = {"lowering_seconds": result.lowering_seconds, "seconds": result.seconds}
-        written = {"artifact": str(result.folder), "skipped": result.skipped, **times}
+        written = {"artifact": str(result.folder), "notes": result.notes, "skipped": result.skipped, **times}
         console.result(written | {"manifest": as_json(result.manifest)})
     show.converted(console, result)
 
@@ -391,7 +391,7 @@ def parser() -> Parser:
     sub = verb(convert)
     program(sub)
     sub.add_argument("--calibration", metavar="DIR", type=Path, help="real photographs to fit and prove the file on")
-    sub.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes, one a line")
+    sub.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes: a line each, JSON or CSV")
     sub.add_argument("--author", metavar="TEXT", default="", help="who a Core ML package says it is by")
     sub.add_argument("--license", metavar="TEXT", default="", help="what a Core ML package says of its license")
     runtime(sub)

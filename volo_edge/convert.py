@@ -62,12 +62,14 @@ class Converted:
     Args:
         folder: the artifact.
         manifest: its manifest.
+        notes: what was taken for granted of the labels, a sentence each.
         skipped: names of files among the photographs that are no images.
         lowering_seconds, seconds: how long lowering took, and everything.
     """
 
     folder: Path
     manifest: Manifest
+    notes: tuple[str, ...]
     skipped: tuple[str, ...]
     lowering_seconds: float
     seconds: float
@@ -89,7 +91,9 @@ def convert(request: Request, steps: Steps) -> Converted:
     with steps.step("reading weights"):
         loaded = checkpoint.load(request.weights, request.model, request.image_size)
     size, num_classes = loaded.model.architecture.image_size, loaded.model.architecture.num_classes
-    labels = labels_for(loaded.variant, num_classes, request.labels)
+    published = loaded.variant.publishes(_name(loaded))
+    named = labels_for(loaded.variant, num_classes, request.labels, published=published)
+    labels = named.names
     preprocessing = Preprocessing.from_crop(size, loaded.variant.crop_pct)
     output = request.output or Path(choice.name(loaded.variant.name))
 
@@ -182,7 +186,7 @@ def convert(request: Request, steps: Steps) -> Converted:
             f"parity failed on {where}; {scheme.name} may have {scheme.tolerance:.0e}; kept as {folder.path}, not to "
             "be shipped"
         )
-    return Converted(output, manifest, tuple(skipped), lowering_seconds, time.monotonic() - start)
+    return Converted(output, manifest, named.notes, tuple(skipped), lowering_seconds, time.monotonic() - start)
 
 
 def _where(request: Request, steps: Steps) -> tuple[str | None, tuple[str, ...]]:
@@ -236,9 +240,14 @@ def _model_info(loaded: LoadedModel) -> ModelInfo:
         trained_size=architecture.image_size,
         architecture=architecture,
         assumed=(),
-        weights=loaded.source if loaded.source.startswith(checkpoint.HUB) else loaded.path.name,
+        weights=_name(loaded),
         weights_sha256=loaded.weights_sha256,
     )
+
+
+def _name(loaded: LoadedModel) -> str:
+    """Of the weights' file or of the hub's repository."""
+    return loaded.source if loaded.source.startswith(checkpoint.HUB) else loaded.path.name
 
 
 def _card(

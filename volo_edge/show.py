@@ -130,6 +130,8 @@ def converted(console: Console, result: Converted) -> None:
     manifest = result.manifest
     graph, model = manifest.graph, manifest.files["model"]
     skipped(console, result.skipped)
+    for sentence in result.notes:
+        console.note(sentence)
     calibrated = manifest.quantization.calibration
     doubts(console, calibrated.doubts if calibrated else ())
     if warning := SCHEMES[manifest.quantization.scheme].warning:
