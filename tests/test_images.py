@@ -54,8 +54,8 @@ def test_class_folders(tmp_path: Path) -> None:
     (root / "cow").mkdir()
     found = find_images(root)
     assert found.files == ("cat/deep/c.Jpeg", "dog/a.png", "dog/b.JPG")
-    assert found.classes == ("cat", "cow", "dog")  # a class without a photograph keeps its number
-    assert found.labels == (0, 2, 2)
+    assert found.classes == ("cat", "dog")  # the empty folder is no class
+    assert found.labels == (0, 1, 1)
     assert found.skipped == ("cat/notes.txt", "loose.png")
     assert len(found) == 3 and found.path(1) == root / "dog" / "a.png"
     assert find_images(root, need_classes=True) == found

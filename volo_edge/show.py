@@ -39,10 +39,17 @@ def size(count: float) -> str:
 
 
 def skipped(console: Console, names: Sequence[str]) -> None:
-    """Files that are no images: how many, and the first few."""
-    if names:
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        console.note(f"skipped {len(names)} file(s) that are no images: {', '.join(names[:5])}{more}")
+    """Files that were not read, those of formats that are not apart from the others: how many, and the first few."""
+    from calibration.images import SAVE, unread_formats
+
+    unread, others = unread_formats(names)
+    for kind, what, remedy in (
+        (unread, "in formats that are not read", f"; {SAVE}"),
+        (others, "that are no images", ""),
+    ):
+        if kind:
+            more = f" and {len(kind) - 5} more" if len(kind) > 5 else ""
+            console.note(f"skipped {len(kind)} file(s) {what}: {', '.join(kind[:5])}{more}{remedy}")
 
 
 def doubts(console: Console, sentences: Sequence[str]) -> None:
