@@ -91,7 +91,7 @@ def outcome(name: str, drop: float, passed: bool | None = None, **changes: objec
 
 def report(*artifacts: Outcome, max_drop: float | None = None, unreadable: tuple[Unreadable, ...] = ()) -> Report:
     record = Record(
-        format_version=1,
+        format_version=2,
         made_at="2026-01-31T12:00:00Z",
         model="volo_small",
         weights="small.safetensors",
@@ -108,13 +108,13 @@ def report(*artifacts: Outcome, max_drop: float | None = None, unreadable: tuple
     )
     folders = tuple(ClassFolder(label, label, 10) for label in LABELS)
     return Report(
-        format_version=2,
+        format_version=3,
         made_at="2026-01-31T12:00:00Z",
         command="volo-edge evaluate a b",
         model="volo_small",
         max_drop=max_drop,
-        data=Data("photos", 20, 30, "2" * 64, folders, unreadable, ("something speaks against it",)),
-        float_model=FloatModel(record, None, 80, 99, 2.0),
+        data=Data("photos", 20, 30, "2" * 64, folders, unreadable, (), ("something speaks against it",)),
+        float_model=FloatModel(record, None, 80, 99, 2.0, None, None, ()),
         artifacts=artifacts,
         machine=Machine("Linux", "a processor", 2),
         versions={"python": "3.11"},

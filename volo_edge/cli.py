@@ -283,6 +283,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         processors=args.arm64_cpu,
         arm64_limit=args.arm64_limit,
         max_drop=args.max_drop,
+        expected_top1=args.expected_top1,
         output=args.output,
         force=args.force,
         command=args.command,
@@ -300,6 +301,8 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         console.result(written | {"report": FORMAT.as_json(result.report)})
     show.evaluated(console, result)
     failed = [one.name for one in result.report.artifacts if one.passed is False]
+    if failed and (doubts := result.report.float_model.doubts):
+        raise GateError(f"the gate fails, whatever the artifacts lose: {doubts[0]}; {result.folder}/ has the rest")
     if failed:
         raise GateError(
             f"{len(failed)} of {len(request.artifacts)} artifact(s) may lose more than {request.max_drop:g} points of "
@@ -436,7 +439,12 @@ def parser() -> Parser:
     sub.add_argument(
         "--arm64-limit", metavar="N", type=int, default=500, help="of them, those to judge ARM64 code on (500)"
     )
-    sub.add_argument("--class-map", metavar="FILE.json", type=Path, help="label, or its index, of each class folder")
+    sub.add_argument(
+        "--class-map",
+        metavar="FILE",
+        type=Path,
+        help="class of each folder or photograph: JSON, CSV, or ImageNet's val.txt",
+    )
     sub.add_argument("--reference", metavar="FILE.npz", type=Path, help="what 'volo-edge reference' wrote")
     sub.add_argument(
         "--reference-device", metavar="auto|cpu|cuda|mps", default="auto", help="what computes it where none is given"
@@ -453,6 +461,9 @@ def parser() -> Parser:
     )
     sub.add_argument(
         "--max-drop", metavar="POINTS", type=float, help="gate: top-1 accuracy that may be lost for sure, 0..100"
+    )
+    sub.add_argument(
+        "--expected-top1", metavar="PERCENT", type=float, help="what the float model is known to reach on them"
     )
     sub.add_argument("--output", metavar="DIR", type=Path, default=Path("report"), help="the folder to write (report)")
     sub.add_argument("--force", action="store_true", help="replace an earlier report that is there")

@@ -388,9 +388,11 @@ def reference(console: Console, result: ReferenceResult) -> None:
 def evaluated(console: Console, result: EvaluationResult) -> None:
     """The artifacts side by side, what was found of each, and where the rest is."""
     from volo_edge.report.contents import HTML, JSON, MARKDOWN
-    from volo_edge.report.markdown import PROCESSORS, notes, processors
+    from volo_edge.report.markdown import DOUBTED, PROCESSORS, notes, processors
 
     report = result.report
+    for sentence in report.float_model.doubts:
+        console.note(f"{DOUBTED} {sentence}")
     for sentence in notes(report):
         console.note(sentence)
     if result.resumed:

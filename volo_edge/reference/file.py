@@ -22,7 +22,7 @@ from volo_edge.preprocess import Preprocessing
 from volo_edge.validate.answers import Answers
 from volo_edge.validate.metrics import Logits
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 _REMEDY = "compute it again with 'volo-edge reference'"
 
 
@@ -31,7 +31,7 @@ class Record:
     """How a float reference was made.
 
     Args:
-        format_version: 1.
+        format_version: 2.
         made_at: UTC, ISO 8601.
         model: name of the variant.
         weights, weights_sha256: the file's name and hash.
@@ -41,12 +41,12 @@ class Record:
         device: "cpu", "cuda" or "mps".
         device_name: what it is, as a person knows it.
         arithmetic: what it computed in.
-        list_sha256: of the photographs' names and sizes (`calibration.images.list_hash`).
+        list_sha256: of the photographs' names and contents (`calibration.images.list_hash`).
         classes: names of the class folders, sorted; () where there are none.
         versions: of what computed it.
     """
 
-    format_version: Literal[1]
+    format_version: Literal[2]
     made_at: str
     model: str
     weights: str
@@ -92,7 +92,8 @@ class Reference:
         place = {name: index for index, name in enumerate(self.files)}
         if not same or not place.keys() >= set(images.files):
             raise RequestError(
-                f"{path} is of other photographs than those in {images.root} (their names or sizes differ): {_REMEDY}"
+                f"{path} is of other photographs than those in {images.root} (their names or contents differ): "
+                f"{_REMEDY}"
             )
         if images.files == self.files:
             return Answers(self.read, self.logits)
