@@ -291,7 +291,7 @@ def answered(truth: Any, accuracy: float, classes: int, shift: int = 0, seed: in
     """What a model says that knows a share of the photographs, of classes that are taken for others by `shift`."""
     random = np.random.default_rng(seed)
     right = np.arange(len(truth)) < round(accuracy * len(truth))
-    wrong = (truth + random.integers(1, classes, len(truth))) % classes
+    wrong = (truth + random.integers(1, max(2, classes), len(truth))) % classes
     said = (np.where(random.permutation(right), truth, wrong) + shift) % classes
     nothing = np.zeros(len(truth))
     return Facts(said, nothing, said == truth, said == truth, nothing, 0.0, 0.0)
@@ -300,48 +300,51 @@ def answered(truth: Any, accuracy: float, classes: int, shift: int = 0, seed: in
 @pytest.mark.parametrize(
     ("classes", "each", "accuracy", "expected", "said"),
     [
-        (1000, 5, 0.80, None, ()),
-        (10, 50, 0.79, None, ()),
-        (10, 50, 0.15, None, ()),  # a poor model, and no chance
-        (10, 50, 0.11, None, ("guessing among 10 classes may do as well",)),
-        (10, 50, 0.05, None, ("guessing among 10 classes",)),
-        (2, 2, 1.0, None, ()),  # so few that nothing is shown
-        (2, 20, 0.5, None, ("guessing among 2 classes",)),
-        (1000, 5, 0.70, Known(84.2, "volo_d1_224"), ()),  # ImageNetV2, and harder
-        (1000, 5, 0.60, Known(84.2, "volo_d1_224"), ("84.2 % are known of volo_d1_224 (--expected-top1 says",)),
-        (1000, 5, 0.216, Known(84.2, "volo_d1_224"), ("84.2 % are known of volo_d1_224",)),
-        (10, 2, 0.60, Known(84.2, "volo_d1_224"), ()),  # on 20 photographs that may be 64 %
-        (10, 50, 0.76, Known(78.8, "--expected-top1"), ()),
-        (10, 100, 0.65, Known(78.8, "--expected-top1"), ("where 78.8 % were expected",)),
+        (1000, 5, 0.80, None, None),
+        (10, 50, 0.79, None, None),
+        (10, 50, 0.15, None, None),  # a poor model, and no chance
+        (10, 50, 0.11, None, "guessing among 10 classes may do as well: see"),
+        (10, 50, 0.05, None, "guessing among 10 classes may do as well: see"),
+        (2, 2, 1.0, None, None),  # so few that nothing is shown
+        (2, 20, 0.5, None, "guessing among 2 classes"),
+        (1, 20, 1.0, None, None),
+        (1000, 5, 0.70, Known(84.2, "volo_d1_224"), None),  # ImageNetV2, and harder
+        (1000, 5, 0.60, Known(84.2, "volo_d1_224"), "84.2 % were published of volo_d1_224 (--expected-top1 says"),
+        (1000, 5, 0.216, Known(84.2, "volo_d1_224"), "84.2 % were published of volo_d1_224"),
+        (10, 2, 0.60, Known(84.2, "volo_d1_224"), None),  # of 20 photographs that may be 64 %
+        (10, 50, 0.76, Known(78.8, "--expected-top1"), None),
+        (10, 100, 0.65, Known(78.8, "--expected-top1"), "78.8 % were expected: see"),
     ],
 )
 def test_a_reference_is_believed_or_not(
-    classes: int, each: int, accuracy: float, expected: Known | None, said: tuple[str, ...]
+    classes: int, each: int, accuracy: float, expected: Known | None, said: str | None
 ) -> None:
     truth = judged(classes, each)
-    found = plausible.doubts(answered(truth, accuracy, classes), truth, classes, expected)
-    assert len(found) == len(said), found
-    for one, words in zip(found, said, strict=True):
-        assert words in one and f"puts {100 * accuracy:.2f} % of {len(truth):,} photographs" in one
+    found = plausible.doubt(answered(truth, accuracy, classes), truth, classes, expected)
+    if said is None:
+        assert found is None
+    else:
+        assert found is not None and found.startswith(
+            f"it puts {100 * accuracy:.2f} % of {len(truth):,} photographs in"
+        )
+        assert said in found and "if these classes were others" not in found
 
 
 @pytest.mark.parametrize(("classes", "each", "accuracy"), [(1000, 4, 0.8), (10, 20, 0.8), (2, 40, 0.9), (100, 20, 0.4)])
 def test_classes_that_are_taken_for_others_are_noticed(classes: int, each: int, accuracy: float) -> None:
     truth = judged(classes, each)
-    found = plausible.doubts(answered(truth, accuracy, classes, shift=1), truth, classes, None)
-    assert any("if these were other classes" in one for one in found), found
-    assert not any(
-        "other classes" in one for one in plausible.doubts(answered(truth, accuracy, classes), truth, classes, None)
-    )
+    found = plausible.doubt(answered(truth, accuracy, classes, shift=1), truth, classes, None)
+    assert found is not None and "if these classes were others" in found
+    assert plausible.doubt(answered(truth, accuracy, classes), truth, classes, None) is None
 
 
-def test_a_model_that_always_says_the_same_is_not_renamed() -> None:
+def test_a_model_that_always_says_the_same_guesses() -> None:
     truth = judged(10, 50)
     constant = dataclasses.replace(answered(truth, 1, 10), said=np.full(500, 3), top1=truth == 3)
-    (said,) = plausible.doubts(constant, truth, 10, None)
-    assert "guessing among 10 classes" in said
     silent = dataclasses.replace(answered(truth, 1, 10), said=np.full(500, -1), top1=np.zeros(500, bool))
-    assert len(plausible.doubts(silent, truth, 10, None)) == 1
+    for facts in (constant, silent):
+        found = plausible.doubt(facts, truth, 10, None)
+        assert found is not None and "guessing among 10 classes may do as well: see" in found
 
 
 def test_accuracy_intervals() -> None:
@@ -650,8 +653,53 @@ def test_bad_data_is_told(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
         shutil.copy(DEMO_VALIDATION / "cat" / f"{2 * index:04}.jpg", plain)
     report = evaluated(run("evaluate", artifacts[0], "--data", plain, "--json", "--output", tmp_path / "out2"))
     assert report["artifacts"][0]["top1"] is None and report["artifacts"][0]["agreement"] == 100
-    said = refusal("evaluate", artifacts[0], "--data", plain, "--max-drop", "1", "--output", tmp_path / "out3")
-    assert "--max-drop needs classes" in said
+    for option in ("--max-drop", "--expected-top1"):
+        said = refusal("evaluate", artifacts[0], "--data", plain, option, "1", "--output", tmp_path / "out3")
+        assert f"{option} needs classes" in said and "--class-map" in said
+
+
+@pytest.mark.slow
+def test_folders_of_numbers_and_a_class_map_that_is_wrong(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    for number, name in enumerate(CIFAR10_CLASSES):
+        (tmp_path / "right").mkdir(exist_ok=True)
+        (tmp_path / "right" / str(number)).symlink_to(DEMO_VALIDATION / name)
+    command = ("evaluate", artifacts[0], "--limit", "200", "--max-drop", "5", "--json", "--data")
+    ended = run(*command, tmp_path / "right", "--output", tmp_path / "good")
+    report = evaluated(ended)
+    assert "class folders were taken for indices" in report["data"]["problems"][0]
+    assert (report["float_model"]["known_top1"], report["float_model"]["known_from"]) == (78.8, "volo_cifar10")
+    assert report["float_model"]["doubt"] is None and report["artifacts"][0]["passed"] is True
+
+    shifted = tmp_path / "map.json"
+    shifted.write_text(json.dumps({name: (index + 1) % 10 for index, name in enumerate(CIFAR10_CLASSES)}))
+    ended = run(*command, DEMO_VALIDATION, "--class-map", shifted, "--output", tmp_path / "bad")
+    report = evaluated(ended, status=3)
+    assert ended.err.startswith("note: The float model's answers cannot be right: it puts ")
+    assert "the gate fails, for the float model's own answers cannot be right" in ended.err.splitlines()[-1]
+    assert report["artifacts"][0]["passed"] is False and report["artifacts"][0]["top1"]["high"] < 5
+    assert "78.8 % were published" in report["float_model"]["doubt"]
+    assert "cannot be right" in (tmp_path / "bad" / "report.md").read_text().splitlines()[2]
+    page = (tmp_path / "bad" / "report.html").read_text()
+    assert '<p class="headline">The float model&#39;s answers cannot be right: what is said of 1 artifact' in page
+
+    ended = run(*command, DEMO_VALIDATION, "--expected-top1", "95", "--output", tmp_path / "low")
+    report = evaluated(ended, status=3)
+    assert "95 % were expected" in report["float_model"]["doubt"]
+
+
+@pytest.mark.slow
+def test_a_flat_folder_with_the_classes_in_a_file(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    flat, lines = tmp_path / "flat", []
+    flat.mkdir()
+    for index, name in enumerate(CIFAR10_CLASSES):
+        for path in sorted((DEMO_VALIDATION / name).iterdir())[:4]:
+            shutil.copy(path, flat / f"{name}-{path.name}")
+            lines.append(f"{name}-{path.name} {index}\n")
+    (tmp_path / "val.txt").write_text("".join(lines))
+    command = ("evaluate", artifacts[0], "--data", flat, "--class-map", tmp_path / "val.txt", "--json")
+    report = evaluated(run(*command, "--max-drop", "20", "--output", tmp_path / "out"))
+    assert report["data"]["classes"] == [{"folder": None, "label": name, "photographs": 4} for name in CIFAR10_CLASSES]
+    assert report["float_model"]["top1"] > 50 and report["artifacts"][0]["passed"] is True
 
 
 @pytest.mark.slow
@@ -703,6 +751,9 @@ def test_bad_requests(tmp_path: Path) -> None:
     ):
         assert f"there is no {what} at" in refusal("evaluate", none, *with_data, option, none)
     assert "there is no folder of images at" in refusal("evaluate", none, "--data", none)
+    for percent in ("101", "-1", "nan"):
+        said = refusal("evaluate", none, *with_data, "--expected-top1", percent)
+        assert f"--expected-top1 {float(percent)}: give percent" in said
     assert "--max-drop -1.0: give points" in refusal("evaluate", none, *with_data, "--max-drop", "-1")
     assert "at least 1" in refusal("evaluate", none, *with_data, "--limit", "0")
     assert "no device is called 'gpu'" in refusal("evaluate", none, *with_data, "--reference-device", "gpu")

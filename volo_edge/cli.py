@@ -301,8 +301,8 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         console.result(written | {"report": FORMAT.as_json(result.report)})
     show.evaluated(console, result)
     failed = [one.name for one in result.report.artifacts if one.passed is False]
-    if failed and (doubts := result.report.float_model.doubts):
-        raise GateError(f"the gate fails, whatever the artifacts lose: {doubts[0]}; {result.folder}/ has the rest")
+    if failed and (doubt := result.report.float_model.doubt):
+        raise GateError(f"the gate fails, for the float model's own answers cannot be right: {doubt}")
     if failed:
         raise GateError(
             f"{len(failed)} of {len(request.artifacts)} artifact(s) may lose more than {request.max_drop:g} points of "

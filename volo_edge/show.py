@@ -391,8 +391,8 @@ def evaluated(console: Console, result: EvaluationResult) -> None:
     from volo_edge.report.markdown import DOUBTED, PROCESSORS, notes, processors
 
     report = result.report
-    for sentence in report.float_model.doubts:
-        console.note(f"{DOUBTED} {sentence}")
+    if report.float_model.doubt:
+        console.note(f"{DOUBTED} {report.float_model.doubt}")
     for sentence in notes(report):
         console.note(sentence)
     if result.resumed:

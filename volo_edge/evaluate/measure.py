@@ -175,7 +175,7 @@ def evaluate(work: Work, steps: Steps) -> Result:
         data=_data(work, read),
         float_model=float_model,
         artifacts=tuple(
-            _outcome(work, *pair, float_answers, float_facts, bool(float_model.doubts), rows, steps)
+            _outcome(work, *pair, float_answers, float_facts, float_model.doubt is not None, rows, steps)
             for pair in zip(work.artifacts, ran, strict=True)
         ),
         machine=machine.this(),
@@ -475,7 +475,7 @@ def _class_folders(work: Work, read: NDArray[np.bool_]) -> tuple[ClassFolder, ..
 def _float_model(work: Work, reference: Reference, found: Facts, labels: Labels | None) -> FloatModel:
     path = None if work.wanted.reference is None else str(work.wanted.reference)
     if labels is None:
-        return FloatModel(reference.record, path, None, None, None, None, None, ())
+        return FloatModel(reference.record, path, None, None, None, None, None, None)
     model, names = work.artifacts[0].manifest.model, work.artifacts[0].labels
     known = plausible.known(model, names, labels, work.wanted.expected_top1)
     return FloatModel(
@@ -486,7 +486,7 @@ def _float_model(work: Work, reference: Reference, found: Facts, labels: Labels 
         calibration_error=statistics.calibration_error(found.confidence, found.top1),
         known_top1=None if known is None else known.top1,
         known_from=None if known is None else known.source,
-        doubts=plausible.doubts(found, labels, len(names), known),
+        doubt=plausible.doubt(found, labels, len(names), known),
     )
 
 

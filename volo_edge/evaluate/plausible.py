@@ -59,8 +59,8 @@ def known(model: ModelInfo, labels: tuple[str, ...], judged: Labels, expected: f
     return Known(variant.top1, variant.name)
 
 
-def doubts(found: Facts, judged: Labels, classes: int, expectation: Known | None) -> tuple[str, ...]:
-    """Why the float model's answers cannot be right, a sentence each; () where nothing speaks against them.
+def doubt(found: Facts, judged: Labels, classes: int, expectation: Known | None) -> str | None:
+    """Why the float model's answers cannot be right, in a sentence; None where nothing speaks against them.
 
     Args:
         found: its answers to N photographs.
@@ -70,18 +70,19 @@ def doubts(found: Facts, judged: Labels, classes: int, expectation: Known | None
     """
     count, right = len(judged), int(found.top1.sum())
     interval, whole = (statistics.accuracy_interval(number, count) for number in (right, count))
-    figure = f"the float model puts {100 * right / count:.2f} % of {count:,} photographs in the right class"
     said = []
     if interval.low <= 100 / classes < whole.low:  # and not so few that even all of them would show nothing
-        said.append(f"{figure}, and guessing among {classes} classes may do as well")
+        said.append(f"guessing among {classes} classes may do as well")
     if expectation is not None and interval.high < expectation.least:
-        known_of = f"are known of {expectation.source} ({EXPECTED} says what it reaches on others)"
-        whose = "were expected" if expectation.source == EXPECTED else known_of
-        said.append(f"{figure}, where {expectation.top1:g} % {whose}")
+        published = f"were published of {expectation.source} ({EXPECTED} says what it reaches on others)"
+        said.append(f"{expectation.top1:g} % {'were expected' if expectation.source == EXPECTED else published}")
     renamed = _renamed(found.said, judged)
     if renamed > 2 * right and statistics.accuracy_interval(renamed, count).low > max(interval.high, 100 / classes):
-        said.append(f"{figure}, and would put {100 * renamed / count:.2f} % there if these were other classes")
-    return tuple(f"{one}: {_REMEDY}" for one in said)
+        said.append(f"it would be {100 * renamed / count:.2f} % if these classes were others")
+    if not said:
+        return None
+    figure = f"it puts {100 * right / count:.2f} % of {count:,} photographs in the right class"
+    return f"{figure}, and {'; '.join(said)}: {_REMEDY}"
 
 
 def _renamed(said: Labels, judged: Labels) -> int:

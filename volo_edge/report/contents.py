@@ -78,7 +78,7 @@ class FloatModel:
         calibration_error: points, see `Outcome`.
         known_top1, known_from: points that it should reach, and who says so: "--expected-top1", or the variant that
             they were published of; null where nothing is known.
-        doubts: why its answers cannot be right, a sentence each; () where nothing speaks against them.
+        doubt: why its answers cannot be right, in a sentence; null where nothing speaks against them.
     """
 
     record: Record
@@ -88,7 +88,7 @@ class FloatModel:
     calibration_error: float | None
     known_top1: float | None
     known_from: str | None
-    doubts: tuple[str, ...]
+    doubt: str | None
 
 
 @dataclass(frozen=True)

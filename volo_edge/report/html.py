@@ -77,7 +77,7 @@ def _by_artifact(report: Report) -> list[tuple[int, list[tuple[str, ...]]]]:
 def headline(report: Report) -> str:
     """The whole report in a sentence."""
     count = len(report.artifacts)
-    if report.float_model.doubts:
+    if report.float_model.doubt:
         return f"{DOUBTED} what is said of {count} artifact(s) against them means nothing."
     judged = [one for one in report.artifacts if one.top1 is not None]
     if not judged:

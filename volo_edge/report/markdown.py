@@ -14,7 +14,7 @@ def render(report: Report) -> str:
     lines = [
         f"## Accuracy of {report.model} on {data.photographs:,} photographs",
         "",
-        *(f"**{DOUBTED}** {sentence}.\n" for sentence in model.doubts),
+        *([f"**{DOUBTED}** {model.doubt}.", ""] if model.doubt else []),
         *(f"- {mark(one)} **{one.name}** {one.verdict}" for one in report.artifacts),
         "",
         f"{data.photographs:,} photographs of `{data.folder}`{top1}. Float reference: {model.record.device_name}.",
@@ -101,7 +101,7 @@ def evaluated(one: Outcome) -> bool:
 
 
 def notes(report: Report) -> list[str]:
-    """What to know before believing the figures, a sentence each, but for `float_model.doubts`."""
+    """What to know before believing the figures, a sentence each, but for `float_model.doubt`."""
     data = report.data
     found = list(data.problems)
     if data.unreadable:
