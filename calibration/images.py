@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from volo_edge import files
+from volo_edge import files, machine
 from volo_edge.errors import RequestError
 from volo_edge.preprocess import (
     MAX_PIXELS,
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
 _HEIF = (".heic", ".heif", ".hif", ".avif")
 EXTENSIONS = frozenset((*_JPEG, *_HEIF, ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"))
+
+# Pixels of a photograph whose memory is given back, or each thread would keep as much for later.
+_LARGE = 2**24
 
 # What systems leave among photographs, hidden elsewhere or not; compared in lower case.
 _SYSTEM = frozenset(
@@ -303,8 +306,12 @@ def _batches(
     room = _Room(MAX_PIXELS)
 
     def load(index: int) -> NDArray[np.uint8]:
-        with room.taken(pixels_of(images.path(index))):
-            return prepare(open_rgb(images.path(index)), preprocessing)
+        size = pixels_of(images.path(index))
+        with room.taken(size):
+            pixels = prepare(open_rgb(images.path(index)), preprocessing)
+            if size > _LARGE:
+                machine.trim()
+            return pixels
 
     waiting = iter(range(len(images)))
     ahead: deque[tuple[int, Future[NDArray[np.uint8]]]] = deque()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -359,3 +360,24 @@ def test_what_fails_to_decode_leaves_its_room_to_others(tmp_path: Path, monkeypa
     monkeypatch.setattr(module, "MAX_PIXELS", 400)
     batches = stream(images, SMALL, 9, workers=3, on_skip=lambda name, reason: None)
     assert [batch.indices for batch in batches] == [(3, 4, 5)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory in /proc")
+def test_memory_holds_one_photograph_of_200_million_pixels_however_many_threads(tmp_path: Path) -> None:
+    Image.new("1", (16320, 12240)).save(tmp_path / "0.png")
+    for number in range(1, 4):
+        shutil.copy(tmp_path / "0.png", tmp_path / f"{number}.png")
+    program = (
+        "from pathlib import Path\n"
+        "from calibration.images import find_images, stream\n"
+        "from volo_edge.machine import peak_memory\n"
+        "from volo_edge.preprocess import Preprocessing\n"
+        f"images = find_images(Path({str(tmp_path)!r}))\n"
+        "small = Preprocessing.from_crop((32, 32), 1.0)\n"
+        "assert sum(len(batch.indices) for batch in stream(images, small, 4, 4)) == 4\n"
+        "print(peak_memory())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    one = 16320 * 12240 * 4  # bytes of one as Pillow holds it
+    assert int(ended.stdout) < 2 * one
