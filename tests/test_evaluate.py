@@ -19,7 +19,7 @@ from PIL import Image
 from torch import nn
 
 from calibration import DEMO_CALIBRATION, DEMO_VALIDATION
-from calibration.images import balanced_subset, find_images, stream
+from calibration.images import ImageList, balanced_subset, find_images, stream
 from converters.program import Levels, StoredLayer
 from converters.targets import TARGETS
 from tests.broken import double_scales
@@ -28,15 +28,18 @@ from tests.conftest import Converted
 from tests.small import SMALL, edge_model, pixels
 from tests.test_device_results import RESULTS
 from volo_edge import artifact, checkpoint
+from volo_edge.artifact import ModelInfo
 from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
 from volo_edge.errors import RequestError
-from volo_edge.evaluate import data, growth
-from volo_edge.evaluate.facts import compare
+from volo_edge.evaluate import data, growth, plausible, statistics
+from volo_edge.evaluate.facts import Facts, compare
+from volo_edge.evaluate.plausible import Known
 from volo_edge.evaluate.verdict import verdict
 from volo_edge.labels import imagenet_labels, imagenet_synsets
 from volo_edge.quantize.transforms import ROBUST
 from volo_edge.report.contents import FORMAT
 from volo_edge.validate import metrics
+from volo_edge.variants import CIFAR10_CLASSES, VARIANTS
 
 LABELS = ("cat", "dog", "frog")
 BLOCK = tuple(f"network.3.1.{layer}" for layer in ("attn.q", "attn.k", "attn.v", "attn.proj", "mlp.fc1", "mlp.fc2"))
@@ -45,40 +48,152 @@ BLOCK = tuple(f"network.3.1.{layer}" for layer in ("attn.q", "attn.k", "attn.v",
 # Which class a folder stands for
 
 
-def class_map(path: Path, values: object) -> Path:
-    path.write_text(json.dumps(values))
-    return path
-
-
-def test_folders_are_labels_by_their_names(tmp_path: Path) -> None:
-    assert data.class_of(("cat", "dog", "frog"), LABELS, None) == ((0, 1, 2), "")
-    assert data.class_of(("frog", "dog"), LABELS, None) == ((2, 1), "")
-    numbers, note = data.class_of(("0", "1", "2"), LABELS, None)
-    assert numbers == (0, 1, 2) and "sorted order" in note
+def test_folders_are_labels_by_their_names() -> None:
+    assert data.class_of(("cat", "dog", "frog"), LABELS) == ((0, 1, 2), "")
+    assert data.class_of(("frog", "dog"), LABELS, gate=True) == ((2, 1), "")
     synsets = imagenet_synsets()
-    assert data.class_of((synsets[7], synsets[3]), imagenet_labels(), None) == ((7, 3), "")
-    given = class_map(tmp_path / "map.json", {"chat": "cat", "chien": 1, "other": "frog"})
-    numbers, note = data.class_of(("chat", "chien"), LABELS, given)
-    assert numbers == (0, 1) and "map.json" in note
+    assert data.class_of((synsets[7], synsets[3]), imagenet_labels(), gate=True) == ((7, 3), "")
+    assert data.class_of((f"{synsets[7]}-Rooster", f"{synsets[3]}_shark"), imagenet_labels()) == ((7, 3), "")
+    assert data.class_of(synsets[5:7], synsets) == ((5, 6), "")  # the labels themselves
 
 
-def test_folders_that_are_no_labels(tmp_path: Path) -> None:
-    for folders in (("cat", "bird"), ("0", "1")):
+def test_folders_of_integers_are_indices_in_the_order_of_numbers() -> None:
+    folders = tuple(sorted(map(str, range(1000))))  # ImageNetV2's: "0", "1", "10", "100", ...
+    numbers, note = data.class_of(folders, imagenet_labels(), gate=True)
+    assert numbers == tuple(map(int, folders))
+    assert note == "class folders were taken for indices among the labels: '0' for 'tench' and so on"
+    assert data.class_of(("2", "0"), LABELS)[0] == (2, 0)
+    assert data.class_of(("02", "000"), LABELS)[0] == (2, 0)
+
+
+def test_folders_of_integers_that_are_labels_are_labels() -> None:
+    assert data.class_of(("3", "1"), ("1", "2", "3"), gate=True) == ((2, 0), "")
+    with pytest.raises(RequestError, match=r"some numbers are labels \('1', '2'\) and others are not: .* --class-map"):
+        data.class_of(("0", "1", "2"), ("1", "2", "3"))
+
+
+def test_integers_beyond_the_labels_are_refused() -> None:
+    with pytest.raises(RequestError, match=r"'7' is beyond the model's classes, 0..2: say what they are with --class"):
+        data.class_of(("0", "7"), LABELS)
+    with pytest.raises(RequestError, match=r"'3' is beyond .* counted from 1; say what they are with --class-map"):
+        data.class_of(("1", "2", "3"), LABELS)
+
+
+def test_folders_that_are_written_otherwise_than_labels_are_told() -> None:
+    labels = ("golden retriever", "caf\u00e9", "T-shirt", "cat")
+    folders = ("Golden_Retriever", "cafe\u0301", "t shirt", "cat")
+    numbers, note = data.class_of(folders, labels, gate=True)
+    assert numbers == (0, 1, 2, 3)
+    assert note.startswith(
+        "class folders were taken for labels that are written otherwise: 'Golden_Retriever' for 'golden"
+    )
+    with pytest.raises(RequestError, match="1 of 1 class folders are no labels"):  # of which of the two?
+        data.class_of(("T_Shirt",), ("t-shirt", "t shirt"))
+    assert data.class_of(("t shirt",), ("t-shirt", "t shirt")) == ((1,), "")
+
+
+def test_sorted_order_is_a_warning_and_nothing_to_judge_a_gate_on() -> None:
+    folders = ("Hund", "Katze", "Otter")
+    numbers, note = data.class_of(folders, LABELS)
+    assert numbers == (0, 1, 2) and "sorted order" in note and "'Hund' for 'cat'" in note
+    with pytest.raises(RequestError, match=r"--max-drop judges nothing on .* sorted order .* --class-map"):
+        data.class_of(folders, LABELS, gate=True)
+
+
+def test_folders_that_are_no_labels() -> None:
+    for folders in (("cat", "bird"), ("bird", "0")):
         with pytest.raises(RequestError, match=r"are no labels of the model .* --class-map"):
-            data.class_of(folders, LABELS, None)
-    path = tmp_path / "map.json"
-    for given, said in (
-        ({"a": "cat"}, "says nothing of 1 class folders \\('b'\\)"),
-        ({"a": "cat", "b": "dgo"}, "did you mean 'dog'"),
-        ({"a": "cat", "b": 3}, "give a label, or 0..2"),
-        ({"a": "cat", "b": True}, "give a label, or 0..2"),
-        (["cat"], "is no JSON object"),
-    ):
-        with pytest.raises(RequestError, match=said):
-            data.class_of(("a", "b"), LABELS, class_map(path, given))
-    path.write_text("{")
-    with pytest.raises(RequestError, match="cannot be read as JSON"):
-        data.class_of(("a",), LABELS, path)
+            data.class_of(folders, LABELS)
+
+
+def listed(*files: str) -> ImageList:
+    """Photographs of these names, in class folders where there are any."""
+    classes = tuple(sorted({name.partition("/")[0] for name in files if "/" in name}))
+    labels = tuple(classes.index(name.partition("/")[0]) for name in files) if classes else None
+    return ImageList(Path("nowhere"), files, classes, labels)
+
+
+def mapped(path: Path, text: str, *files: str, labels: tuple[str, ...] = LABELS) -> data.Classes:
+    path.write_text(text)
+    return data.classes_of(listed(*files), labels, path, gate=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("map.json", '{"chat": "cat", "chien": 1, "other": "frog"}'),
+        ("map.json", '{"chat": "Cat", "chien": "dog"}'),
+        ("map.csv", "folder,label\nchat,cat\nchien,dog\n"),
+        ("map.csv", "id,class,file\n7,0,chat\n8,1,chien\n"),
+        ("map.txt", "chat cat\nchien dog\n"),
+        ("map.txt", "chat 0\nchien 1\n"),
+    ],
+)
+def test_a_class_map_of_folders(tmp_path: Path, name: str, text: str) -> None:
+    found = mapped(tmp_path / name, text, "chat/0.png", "chien/0.png", "chien/1.png")
+    assert (found.numbers, found.folders) == ((0, 1, 1), (0, 1))
+    assert len(found.notes) == 1 and name in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("val.txt", "ILSVRC2012_val_00000001.JPEG 2\nILSVRC2012_val_00000002.JPEG 0\na b.JPEG 1\nother.JPEG 1\n"),
+        ("tabs.tsv", "ILSVRC2012_val_00000001.JPEG\tfrog\nILSVRC2012_val_00000002.JPEG\tcat\na b.JPEG\tdog\n"),
+        ("labels.csv", "file,label\r\nILSVRC2012_val_00000001.JPEG,frog\r\nILSVRC2012_val_00000002.JPEG,cat\r\n"
+         "a b.JPEG,dog\r\n"),
+        ("stems.csv", "image_id,class\nILSVRC2012_val_00000001,2\nILSVRC2012_val_00000002,0\na b,1\n"),
+        ("a.json", '{"ILSVRC2012_val_00000001.JPEG": 2, "ILSVRC2012_val_00000002.JPEG": "cat", "a b.JPEG": "dog"}'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("folder", ["", "images/"])
+def test_a_class_map_of_photographs(tmp_path: Path, name: str, text: str, folder: str) -> None:
+    names = (f"{folder}ILSVRC2012_val_00000001.JPEG", f"{folder}ILSVRC2012_val_00000002.JPEG", f"{folder}a b.JPEG")
+    found = mapped(tmp_path / name, text, *names)
+    assert (found.numbers, found.folders) == ((2, 0, 1), ())
+    assert f"photographs were given their labels by {name}" in found.notes[0]
+
+
+def test_values_of_a_class_map_may_be_synsets(tmp_path: Path) -> None:
+    synsets = imagenet_synsets()
+    text = f"a.JPEG {synsets[65]}\nb.JPEG {synsets[7]}\n"
+    assert mapped(tmp_path / "val.txt", text, "a.JPEG", "b.JPEG", labels=imagenet_labels()).numbers == (65, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.json", '{"a": "cat"}', "says nothing of 1 class folders \\('b'\\)"),
+        ("a.json", '{"a": "cat", "b": "dgo"}', "did you mean 'dog'"),
+        ("a.json", '{"a": "cat", "b": 3}', "give a label, or 0..2"),
+        ("a.json", '{"a": "cat", "b": true}', "give a label, or 0..2"),
+        ("a.json", '{"a": "cat", "b": null}', "give a label, or 0..2"),
+        ("a.json", '["cat"]', "is no JSON object"),
+        ("a.json", "{", "cannot be read as JSON"),
+        ("a.json", '{"a": "cat", "b": "cat", "a": "dog"}', "'a' is both 'cat' and 'dog'"),
+        ("a.csv", "a,cat\nb,dog\n", "no header"),
+        ("a.csv", "", "no header"),
+        ("a.csv", "file,label\na,cat\nb\n", "row 3 has 1 cells"),
+        ("a.txt", "a cat\nb\n", "line 2 is not a file and its class"),
+        ("a.txt", "a 1\nb 2\nb 3\n", "'b' is both '2' and '3'"),
+        ("a.txt", "a 1\nb 3\n", "'3' is beyond the model's classes, 0..2"),
+        ("a.txt", "0.png cat\n", "says nothing of 1 photographs \\('b/1.png'\\) and none of the class folders"),
+        ("a.txt", "", "says nothing of 2 photographs"),
+        ("a.txt", "caf\udce9 1\n", "cannot be read"),
+    ],
+)
+def test_class_maps_that_are_none(tmp_path: Path, name: str, text: str, said: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(RequestError, match=said) as refused:
+        data.classes_of(listed("a/0.png", "b/1.png"), LABELS, path, gate=False)
+    assert str(path) in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_name_of_several_photographs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"'0\.png' is several photographs"):
+        mapped(tmp_path / "val.txt", "0.png 1\n", "a/0.png", "b/0.png")
+    assert mapped(tmp_path / "val.txt", "a/0.png 1\nb/0.png 2\n", "a/0.png", "b/0.png").numbers == (1, 2)
 
 
 def photographs(root: Path, **counts: int) -> Path:
@@ -90,12 +205,47 @@ def photographs(root: Path, **counts: int) -> Path:
 
 
 def test_problems_are_told(tmp_path: Path) -> None:
-    images = find_images(photographs(tmp_path / "a", cat=1, dog=3))
-    missing, uneven = data.problems(images, (0, 1), LABELS)
+    def problems(images: ImageList, *folders: int) -> list[str]:
+        numbers = tuple(folders[label] for label in images.labels or ())
+        return data.problems(images, data.Classes(numbers, folders, ()), LABELS)
+
+    missing, uneven = problems(find_images(photographs(tmp_path / "a", cat=1, dog=3)), 0, 1)
     assert missing == "1 of the model's 3 classes have no photograph: 'frog'"
     assert uneven.startswith("classes are uneven, 1 to 3")
-    (missing, twice) = data.problems(find_images(photographs(tmp_path / "b", cat=2, dog=2)), (1, 1), LABELS)
+    (missing, twice) = problems(find_images(photographs(tmp_path / "b", cat=2, dog=2)), 1, 1)
     assert "several class folders stand for one label: 'dog'" in twice
+
+
+def test_files_that_are_left_out_are_counted_and_named(tmp_path: Path) -> None:
+    root = photographs(tmp_path / "a", cat=1, dog=1)
+    shutil.copy(root / "cat" / "0.png", root / "loose.png")
+    for name in ("dog/raw.CR2", "dog/clip.mov", "notes.txt", "cat/.hidden", "Thumbs.db"):
+        (root / name).write_bytes(b"?")
+    images = find_images(root)
+    said = data.problems(images, data.Classes((0, 1), (0, 1), ()), ("cat", "dog"))
+    assert images.skipped == ("dog/clip.mov", "dog/raw.CR2", "loose.png", "notes.txt")
+    assert said == [
+        "1 photograph(s) beside the class folders are left out ('loose.png'): they have no class",
+        "2 file(s) in formats that are not read are left out ('dog/clip.mov', 'dog/raw.CR2'): save them as JPEG or PNG",
+        "1 file(s) that are no photographs are left out ('notes.txt')",
+    ]
+
+
+def test_photographs_that_other_loaders_see_otherwise_are_counted(tmp_path: Path) -> None:
+    root = photographs(tmp_path / "a", cat=3)
+    assert data.altered(find_images(root)) == []
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4), "red").save(root / "cat" / "turned.jpg", exif=exif)
+    exif[0x0112] = 1
+    Image.new("RGB", (8, 4), "red").save(root / "cat" / "upright.jpg", exif=exif)
+    Image.new("RGBA", (8, 4), (1, 2, 3, 128)).save(root / "cat" / "clear.png")
+    Image.new("RGBA", (8, 4), (1, 2, 3, 255)).save(root / "cat" / "opaque.png")
+    (root / "cat" / "broken.jpg").write_bytes(b"no photograph")
+    (said,) = data.altered(find_images(root))
+    assert (
+        said.startswith("1 photograph(s) are turned upright") and "and 1 with transparency are laid over white" in said
+    )
 
 
 def test_shared_photographs_are_found_by_content(tmp_path: Path) -> None:
@@ -128,6 +278,110 @@ def test_verdicts(worse: int, better: int, max_drop: float | None, passes: bool 
     assert re.search(said, verdict(top1, 99, (), 500, max_drop))
     if passes is not None and max_drop is not None:
         assert (top1.high <= max_drop) == passes  # the interval decides, not the point
+
+
+# Whether the float model's own answers can be right
+
+
+def judged(classes: int, each: int) -> Any:
+    return np.repeat(np.arange(classes), each)
+
+
+def answered(truth: Any, accuracy: float, classes: int, shift: int = 0, seed: int = 0) -> Facts:
+    """What a model says that knows a share of the photographs, of classes that are taken for others by `shift`."""
+    random = np.random.default_rng(seed)
+    right = np.arange(len(truth)) < round(accuracy * len(truth))
+    wrong = (truth + random.integers(1, max(2, classes), len(truth))) % classes
+    said = (np.where(random.permutation(right), truth, wrong) + shift) % classes
+    nothing = np.zeros(len(truth))
+    return Facts(said, nothing, said == truth, said == truth, nothing, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("classes", "each", "accuracy", "expected", "said"),
+    [
+        (1000, 5, 0.80, None, None),
+        (10, 50, 0.79, None, None),
+        (10, 50, 0.15, None, None),  # a poor model, and no chance
+        (10, 50, 0.11, None, "guessing among 10 classes may do as well: see"),
+        (10, 50, 0.05, None, "guessing among 10 classes may do as well: see"),
+        (2, 2, 1.0, None, None),  # so few that nothing is shown
+        (2, 20, 0.5, None, "guessing among 2 classes"),
+        (1, 20, 1.0, None, None),
+        (1000, 5, 0.70, Known(84.2, "volo_d1_224"), None),  # ImageNetV2, and harder
+        (1000, 5, 0.60, Known(84.2, "volo_d1_224"), "84.2 % were published of volo_d1_224 (--expected-top1 says"),
+        (1000, 5, 0.216, Known(84.2, "volo_d1_224"), "84.2 % were published of volo_d1_224"),
+        (10, 2, 0.60, Known(84.2, "volo_d1_224"), None),  # of 20 photographs that may be 64 %
+        (10, 50, 0.76, Known(78.8, "--expected-top1"), None),
+        (10, 100, 0.65, Known(78.8, "--expected-top1"), "78.8 % were expected: see"),
+    ],
+)
+def test_a_reference_is_believed_or_not(
+    classes: int, each: int, accuracy: float, expected: Known | None, said: str | None
+) -> None:
+    truth = judged(classes, each)
+    found = plausible.doubt(answered(truth, accuracy, classes), truth, classes, expected)
+    if said is None:
+        assert found is None
+    else:
+        assert found is not None and found.startswith(
+            f"it puts {100 * accuracy:.2f} % of {len(truth):,} photographs in"
+        )
+        assert said in found and "if these classes were others" not in found
+
+
+@pytest.mark.parametrize(("classes", "each", "accuracy"), [(1000, 4, 0.8), (10, 20, 0.8), (2, 40, 0.9), (100, 20, 0.4)])
+def test_classes_that_are_taken_for_others_are_noticed(classes: int, each: int, accuracy: float) -> None:
+    truth = judged(classes, each)
+    found = plausible.doubt(answered(truth, accuracy, classes, shift=1), truth, classes, None)
+    assert found is not None and "if these classes were others" in found
+    assert plausible.doubt(answered(truth, accuracy, classes), truth, classes, None) is None
+
+
+def test_a_model_that_always_says_the_same_guesses() -> None:
+    truth = judged(10, 50)
+    constant = dataclasses.replace(answered(truth, 1, 10), said=np.full(500, 3), top1=truth == 3)
+    silent = dataclasses.replace(answered(truth, 1, 10), said=np.full(500, -1), top1=np.zeros(500, bool))
+    for facts in (constant, silent):
+        found = plausible.doubt(facts, truth, 10, None)
+        assert found is not None and "guessing among 10 classes may do as well: see" in found
+
+
+def test_accuracy_intervals() -> None:
+    """Of tables of Clopper and Pearson's limits."""
+    for right, count, low, high in ((0, 10, 0.0, 30.850), (5, 10, 18.709, 81.291), (10, 10, 69.150, 100.0)):
+        found = statistics.accuracy_interval(right, count)
+        assert (found.low, found.high) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
+
+
+def model_info(**changes: Any) -> ModelInfo:
+    architecture = VARIANTS["volo_d1_224"].architecture
+    info = ModelInfo("volo_d1_224", 1, (224, 224), 1000, "softmax", "d1_224_84.2.pth.tar", "0" * 64, "", "",
+                     (224, 224), architecture, ())  # fmt: skip
+    return dataclasses.replace(info, **changes)
+
+
+def test_what_is_known_of_a_model() -> None:
+    every, names = np.arange(1000), imagenet_labels()
+    assert plausible.known(model_info(), names, every, None) == Known(84.2, "volo_d1_224")
+    assert plausible.known(model_info(), names, every, 70.0) == Known(70.0, "--expected-top1")
+    assert plausible.known(model_info(), names, np.arange(500), None) is not None
+    for model, labels, classes in (
+        (model_info(weights="finetuned.pth"), names, every),
+        (model_info(image_size=(384, 384)), names, every),
+        (model_info(name="volo_of_mine"), names, every),
+        (model_info(), tuple(f"class_{index}" for index in range(1000)), every),
+        (model_info(), names, np.arange(499)),  # ImageNette and the like
+    ):
+        assert plausible.known(model, labels, classes, None) is None
+    demo = model_info(name="volo_cifar10", weights="volo_cifar10.safetensors", image_size=(64, 64))
+    assert plausible.known(demo, CIFAR10_CLASSES, np.arange(10), None) == Known(78.8, "volo_cifar10")
+
+
+def test_a_doubted_reference_fails_every_gate() -> None:
+    top1 = compare(np.ones(1000, bool), np.ones(1000, bool))
+    assert verdict(top1, 100, (), 1000, 1.0, True).endswith("Fails: the float model's own answers cannot be right.")
+    assert "Fails" not in verdict(top1, 100, (), 1000, None, True) + verdict(top1, 100, (), 1000, 1.0, False)
 
 
 # Where it goes wrong
@@ -399,8 +653,53 @@ def test_bad_data_is_told(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
         shutil.copy(DEMO_VALIDATION / "cat" / f"{2 * index:04}.jpg", plain)
     report = evaluated(run("evaluate", artifacts[0], "--data", plain, "--json", "--output", tmp_path / "out2"))
     assert report["artifacts"][0]["top1"] is None and report["artifacts"][0]["agreement"] == 100
-    said = refusal("evaluate", artifacts[0], "--data", plain, "--max-drop", "1", "--output", tmp_path / "out3")
-    assert "--max-drop needs classes" in said
+    for option in ("--max-drop", "--expected-top1"):
+        said = refusal("evaluate", artifacts[0], "--data", plain, option, "1", "--output", tmp_path / "out3")
+        assert f"{option} needs classes" in said and "--class-map" in said
+
+
+@pytest.mark.slow
+def test_folders_of_numbers_and_a_class_map_that_is_wrong(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    for number, name in enumerate(CIFAR10_CLASSES):
+        (tmp_path / "right").mkdir(exist_ok=True)
+        (tmp_path / "right" / str(number)).symlink_to(DEMO_VALIDATION / name)
+    command = ("evaluate", artifacts[0], "--limit", "200", "--max-drop", "5", "--json", "--data")
+    ended = run(*command, tmp_path / "right", "--output", tmp_path / "good")
+    report = evaluated(ended)
+    assert "class folders were taken for indices" in report["data"]["problems"][0]
+    assert (report["float_model"]["known_top1"], report["float_model"]["known_from"]) == (78.8, "volo_cifar10")
+    assert report["float_model"]["doubt"] is None and report["artifacts"][0]["passed"] is True
+
+    shifted = tmp_path / "map.json"
+    shifted.write_text(json.dumps({name: (index + 1) % 10 for index, name in enumerate(CIFAR10_CLASSES)}))
+    ended = run(*command, DEMO_VALIDATION, "--class-map", shifted, "--output", tmp_path / "bad")
+    report = evaluated(ended, status=3)
+    assert ended.err.startswith("note: The float model's answers cannot be right: it puts ")
+    assert "the gate fails, for the float model's own answers cannot be right" in ended.err.splitlines()[-1]
+    assert report["artifacts"][0]["passed"] is False and report["artifacts"][0]["top1"]["high"] < 5
+    assert "78.8 % were published" in report["float_model"]["doubt"]
+    assert "cannot be right" in (tmp_path / "bad" / "report.md").read_text().splitlines()[2]
+    page = (tmp_path / "bad" / "report.html").read_text()
+    assert '<p class="headline">The float model&#39;s answers cannot be right: what is said of 1 artifact' in page
+
+    ended = run(*command, DEMO_VALIDATION, "--expected-top1", "95", "--output", tmp_path / "low")
+    report = evaluated(ended, status=3)
+    assert "95 % were expected" in report["float_model"]["doubt"]
+
+
+@pytest.mark.slow
+def test_a_flat_folder_with_the_classes_in_a_file(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
+    flat, lines = tmp_path / "flat", []
+    flat.mkdir()
+    for index, name in enumerate(CIFAR10_CLASSES):
+        for path in sorted((DEMO_VALIDATION / name).iterdir())[:4]:
+            shutil.copy(path, flat / f"{name}-{path.name}")
+            lines.append(f"{name}-{path.name} {index}\n")
+    (tmp_path / "val.txt").write_text("".join(lines))
+    command = ("evaluate", artifacts[0], "--data", flat, "--class-map", tmp_path / "val.txt", "--json")
+    report = evaluated(run(*command, "--max-drop", "20", "--output", tmp_path / "out"))
+    assert report["data"]["classes"] == [{"folder": None, "label": name, "photographs": 4} for name in CIFAR10_CLASSES]
+    assert report["float_model"]["top1"] > 50 and report["artifacts"][0]["passed"] is True
 
 
 @pytest.mark.slow
@@ -452,6 +751,9 @@ def test_bad_requests(tmp_path: Path) -> None:
     ):
         assert f"there is no {what} at" in refusal("evaluate", none, *with_data, option, none)
     assert "there is no folder of images at" in refusal("evaluate", none, "--data", none)
+    for percent in ("101", "-1", "nan"):
+        said = refusal("evaluate", none, *with_data, "--expected-top1", percent)
+        assert f"--expected-top1 {float(percent)}: give percent" in said
     assert "--max-drop -1.0: give points" in refusal("evaluate", none, *with_data, "--max-drop", "-1")
     assert "at least 1" in refusal("evaluate", none, *with_data, "--limit", "0")
     assert "no device is called 'gpu'" in refusal("evaluate", none, *with_data, "--reference-device", "gpu")

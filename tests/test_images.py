@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -54,8 +56,8 @@ def test_class_folders(tmp_path: Path) -> None:
     (root / "cow").mkdir()
     found = find_images(root)
     assert found.files == ("cat/deep/c.Jpeg", "dog/a.png", "dog/b.JPG")
-    assert found.classes == ("cat", "cow", "dog")  # a class without a photograph keeps its number
-    assert found.labels == (0, 2, 2)
+    assert found.classes == ("cat", "dog")  # the empty folder is no class
+    assert found.labels == (0, 1, 1)
     assert found.skipped == ("cat/notes.txt", "loose.png")
     assert len(found) == 3 and found.path(1) == root / "dog" / "a.png"
     assert find_images(root, need_classes=True) == found
@@ -84,6 +86,38 @@ def test_folders_that_are_refused(tmp_path: Path, need_classes: bool) -> None:
         with pytest.raises(RequestError, match=said) as caught:
             find_images(folder, need_classes)
         assert "\n" not in str(caught.value)
+
+
+def test_what_systems_leave_is_no_class(tmp_path: Path) -> None:
+    root = put(tmp_path, "cat/a.png", "cat/@eaDir/b.png", "__MACOSX/cat/a.png", "$RECYCLE.BIN/c.jpg", ".Trashes/d.png")
+    put(root, "cat/Thumbs.db", "desktop.ini", "System Volume Information/e.png", "dog/notes.txt")
+    found = find_images(root)
+    assert (found.files, found.classes, found.labels) == (("cat/a.png",), ("cat",), (0,))
+    assert found.skipped == ("dog/notes.txt",)
+
+
+@pytest.mark.parametrize(
+    ("names", "take"),
+    [
+        (("train/cat/a.png", "val/cat/b.png"), "val"),
+        (("Train/a.png", "Test/b.png"), "Test"),
+        (("training/cat/a.png", "validation/dog/b.png", "test/c.png"), "validation"),
+        (("train/cat/a.png", "annotations/a.xml"), "train"),
+        (("train/cat/a.png", "__MACOSX/b.png", "empty/.c.png"), "train"),
+    ],
+)
+def test_splits_are_refused_with_the_folder_to_give(tmp_path: Path, names: tuple[str, ...], take: str) -> None:
+    root = put(tmp_path, *names)
+    with pytest.raises(RequestError, match="holds the splits of a data set and no class folders") as refused:
+        find_images(root)
+    assert str(refused.value).endswith(f"give one of them, '{root / take}'")
+    assert len(find_images(root, any_folders=True)) >= 1  # as predict does
+    find_images(root / take)
+
+
+@pytest.mark.parametrize("names", [("train/a.png", "car/b.png"), ("train/a.png",), ("val/deep/a.png", "cat/b.png")])
+def test_a_class_may_be_called_train(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert set(find_images(put(tmp_path, *names)).classes) == {name.partition("/")[0] for name in names}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs links and pipes")
@@ -164,7 +198,12 @@ def test_list_hash(tmp_path: Path) -> None:
     here, there = (put(tmp_path / name, "a/1.png", "b/2.png") for name in ("here", "there"))
     assert list_hash(find_images(here)) == list_hash(find_images(there))
     first = list_hash(find_images(there))
-    (there / "a/1.png").write_bytes(b"shorter")
+    content = bytearray((there / "a/1.png").read_bytes())
+    content[-1] ^= 1
+    written = (there / "a/1.png").stat()
+    (there / "a/new.png").write_bytes(content)
+    (there / "a/new.png").replace(there / "a/1.png")  # another photograph of the same name, size and date
+    os.utime(there / "a/1.png", ns=(written.st_atime_ns, written.st_mtime_ns))
     assert list_hash(find_images(there)) != first
     (here / "a/1.png").rename(here / "a/3.png")
     assert list_hash(find_images(here)) != first
@@ -172,6 +211,22 @@ def test_list_hash(tmp_path: Path) -> None:
     (here / "a/3.png").unlink()
     with pytest.raises(RequestError, match=r"3\.png"):
         list_hash(gone)
+
+
+def test_a_list_hash_reads_each_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = find_images(put(tmp_path, "a.png", "b.png"))
+    read: list[Path] = []
+
+    def counting(path: Path) -> str:
+        read.append(path)
+        return sha256(path)
+
+    sha256 = module.files.sha256
+    monkeypatch.setattr(module.files, "sha256", counting)
+    first = list_hash(images)
+    assert list_hash(replace(images)) == first and len(read) == 2
+    (tmp_path / "a.png").write_bytes(b"other")
+    assert list_hash(images) != first and len(read) == 3
 
 
 # --- stream
@@ -265,3 +320,64 @@ def test_an_error_of_ours_is_not_skipped(tmp_path: Path, monkeypatch: pytest.Mon
 def test_stream_refuses_at_once(batch_size: int, workers: int) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         stream(listed(1), SMALL, batch_size, workers)
+
+
+def test_large_photographs_are_not_decoded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for 1,000 pixels: photographs of 400 go two by two, one of 2,000 alone, and all come in their order."""
+    images = find_images(put(tmp_path, *(f"{i:02}.png" for i in range(8))))
+    Image.new("RGB", (50, 40), "red").save(images.path(4))
+    unlimited = list(stream(images, SMALL, 3, workers=1))
+    lock = threading.Lock()
+    now: list[int] = []
+    most: list[tuple[int, ...]] = []
+
+    def watching(path: Path) -> Image.Image:
+        image = open_rgb(path)
+        with lock:
+            now.append(image.width * image.height)
+            most.append(tuple(now))
+        time.sleep(0.02)
+        with lock:
+            now.remove(image.width * image.height)
+        return image
+
+    monkeypatch.setattr(module, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(module, "open_rgb", watching)
+    batches = list(stream(images, SMALL, 3, workers=6))
+    assert [batch.indices for batch in batches] == [batch.indices for batch in unlimited]
+    for one, other in zip(batches, unlimited, strict=True):
+        np.testing.assert_array_equal(one.inputs, other.inputs)
+    assert max(len(together) for together in most) == 2  # and they do not wait for each other needlessly
+    assert all(sum(together) <= 1000 or together == (2000,) for together in most)
+    assert threads() == []
+
+
+def test_what_fails_to_decode_leaves_its_room_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = find_images(put(tmp_path, *(f"{i}.png" for i in range(6))))
+    for index in range(3):
+        content = images.path(index).read_bytes()
+        images.path(index).write_bytes(content[: len(content) // 2])  # its header says 400 pixels
+    monkeypatch.setattr(module, "MAX_PIXELS", 400)
+    batches = stream(images, SMALL, 9, workers=3, on_skip=lambda name, reason: None)
+    assert [batch.indices for batch in batches] == [(3, 4, 5)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory in /proc")
+def test_memory_holds_one_photograph_of_200_million_pixels_however_many_threads(tmp_path: Path) -> None:
+    Image.new("1", (16320, 12240)).save(tmp_path / "0.png")
+    for number in range(1, 4):
+        shutil.copy(tmp_path / "0.png", tmp_path / f"{number}.png")
+    program = (
+        "from pathlib import Path\n"
+        "from calibration.images import find_images, stream\n"
+        "from volo_edge.machine import peak_memory\n"
+        "from volo_edge.preprocess import Preprocessing\n"
+        f"images = find_images(Path({str(tmp_path)!r}))\n"
+        "small = Preprocessing.from_crop((32, 32), 1.0)\n"
+        "assert sum(len(batch.indices) for batch in stream(images, small, 4, 4)) == 4\n"
+        "print(peak_memory())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    one = 16320 * 12240 * 4  # bytes of one as Pillow holds it
+    assert int(ended.stdout) < 2 * one

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import warnings
 import zlib
 from dataclasses import replace
 from fractions import Fraction
@@ -19,6 +20,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from pillow_heif import from_bytes, register_heif_opener
 
 from volo_edge import preprocess
 from volo_edge.errors import RequestError
@@ -26,7 +28,9 @@ from volo_edge.preprocess import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
+    Seen,
     UnreadableImage,
+    look,
     normalize,
     open_rgb,
     prepare,
@@ -238,6 +242,152 @@ def test_of_several_frames_the_first(tmp_path: Path) -> None:
     for name in ("a.gif", "a.tif", "a.png"):
         path = save(first, tmp_path / name, save_all=True, append_images=[second])
         np.testing.assert_array_equal(read(path)[0, 0], [255, 0, 0])
+
+
+# --- photographs as phones take them
+
+
+def scene(height: int = 48, width: int = 64) -> Any:
+    """Smooth colours, of which lossy formats leave nearly all, with a bright corner at the upper left."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    pixels = np.stack([rows * 2, columns * 2, 255 - rows - columns], axis=2)
+    pixels[: height // 4, : width // 4] = 250
+    return pixels.astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", ["a.heic", "a.HEIC", "a.heif", "a.hif", "a.avif", "a.AVIF"])
+def test_heic_and_avif(tmp_path: Path, name: str) -> None:
+    register_heif_opener()
+    pixels = scene()
+    path = save(Image.fromarray(pixels), tmp_path / name, quality=95)
+    assert np.abs(read(path).astype(int) - pixels).mean() < 4
+
+
+@pytest.mark.parametrize("extension", ["heic", "avif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_heic_and_avif(tmp_path: Path, extension: str, orientation: int) -> None:
+    register_heif_opener()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(Image.fromarray(scene()), tmp_path / f"a.{extension}", quality=95, exif=exif.tobytes())
+    if extension == "heic":  # the format's own way to say it, which goes before what EXIF says
+        assert (orientation > 1) == any(box in path.read_bytes() for box in (b"irot", b"imir"))
+    expected = UPRIGHT[orientation](scene())
+    found = read(path)
+    assert found.shape == expected.shape and np.abs(found.astype(int) - expected).mean() < 4
+
+
+def test_heic_with_transparency_and_of_ten_bits(tmp_path: Path) -> None:
+    register_heif_opener()
+    clear = np.dstack([scene(), np.full((48, 64), 0, np.uint8)])
+    assert read(save(Image.fromarray(clear), tmp_path / "clear.heic")).min() == 255
+    deep = from_bytes("RGB;16", (64, 48), (scene().astype("<u2") * 257).tobytes())
+    deep.save(tmp_path / "deep.heic", quality=95, bit_depth=10)
+    assert np.abs(read(tmp_path / "deep.heic").astype(int) - scene()).mean() < 4
+
+
+def test_heic_without_its_package_says_what_to_install(tmp_path: Path) -> None:
+    register_heif_opener()
+    path = save(Image.fromarray(scene()), tmp_path / "a.heic")
+    program = (
+        "import sys; sys.modules['pillow_heif'] = None\n"
+        "from pathlib import Path\n"
+        "from volo_edge.preprocess import open_rgb\n"
+        f"open_rgb(Path({str(path)!r}))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "HEIC, which takes a package that is not installed: pip install pillow-heif" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "a.JPG", "a.jpe", "a.Jpeg"])
+def test_other_endings_of_jpeg(tmp_path: Path, name: str) -> None:
+    pixels = scene()
+    path = save(Image.fromarray(pixels), tmp_path / name, format="JPEG", quality=95)
+    assert np.abs(read(path).astype(int) - pixels).mean() < 4
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("name", ["a.mpo", "a.jpg"])
+def test_of_the_photographs_of_an_mpo_the_first(tmp_path: Path, name: str, orientation: int) -> None:
+    first, second = Image.fromarray(scene()), Image.new("RGB", (64, 48), "blue")
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(first, tmp_path / name, format="MPO", save_all=True, append_images=[second], exif=exif, quality=95)
+    with Image.open(path) as image:
+        assert image.format == "MPO"
+    assert np.abs(read(path).astype(int) - UPRIGHT[orientation](scene())).mean() < 4
+
+
+def test_of_an_ultra_hdr_photograph_the_gain_map_is_left_alone(tmp_path: Path) -> None:
+    gain_map = Image.new("L", (16, 12), 99).convert("RGB")
+    path = tmp_path / "a.jpg"
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<x xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>'
+    segment = b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp
+    Image.fromarray(scene()).save(path, format="MPO", save_all=True, append_images=[gain_map], quality=95)
+    content = path.read_bytes()
+    path.write_bytes(content[:2] + segment + content[2:])
+    with Image.open(path) as image:
+        assert image.format == "JPEG"  # to Pillow it is one
+    assert np.abs(read(path).astype(int) - scene()).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.dng", "a camera's raw file (.dng)"),
+        ("a.CR2", "a camera's raw file (.CR2)"),
+        ("a.nef", "a camera's raw file"),
+        ("a.svg", "a drawing"),
+        ("a.pdf", "a document"),
+        ("a.mp4", "a video"),
+        ("a.MOV", "a video"),
+        ("a.jxl", "of a format for few"),
+    ],
+)
+def test_what_is_not_read_is_named_with_the_remedy(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / name
+    save(Image.fromarray(scene()), path, format="TIFF")  # as raw files are, with a thumbnail that Pillow would take
+    with pytest.raises(UnreadableImage) as refused:
+        open_rgb(path)
+    assert kind in refused.value.reason and refused.value.reason.endswith("not read: save it as JPEG or PNG")
+
+
+def test_a_raw_file_under_another_name_is_no_photograph(tmp_path: Path) -> None:
+    path = save(Image.fromarray(scene()), tmp_path / "a.tif", tiffinfo={50706: b"\x01\x04\x00\x00"})
+    with pytest.raises(UnreadableImage, match=r"raw file \(DNG\), which is not read: save it as JPEG or PNG"):
+        open_rgb(path)
+
+
+def test_a_photograph_of_two_hundred_million_pixels_is_read(tmp_path: Path) -> None:
+    """Of a bit each, so that the test is quick; its size is what the limits of Pillow and of ours are about."""
+    path = png(tmp_path / "a.png", 16320, 12240, 1, 0, bytes(12240 * 2041))
+    assert 178_956_970 < 16320 * 12240 < preprocess.MAX_PIXELS  # Pillow's own limit is the first
+    assert preprocess.pixels_of(path) == 16320 * 12240
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert open_rgb(path).size == (16320, 12240)
+
+
+def test_more_pixels_than_that_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    path = png(tmp_path / "a.png", 16385, 16384, 8, 2, b"")
+    with (
+        pytest.warns(Image.DecompressionBombWarning),
+        pytest.raises(UnreadableImage, match="16385 x 16384 pixels, and 268435456 are read at most: reduce it"),
+    ):
+        open_rgb(path)
+
+
+def test_what_is_done_to_a_photograph_is_seen(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    turned = save(Image.fromarray(scene()), tmp_path / "turned.jpg", exif=exif)
+    assert look(turned) == Seen(turned=True, transparent=False)
+    clear = np.dstack([scene(), np.full((48, 64), 255, np.uint8)])
+    assert look(save(Image.fromarray(clear), tmp_path / "opaque.png")) == Seen(turned=False, transparent=False)
+    clear[3, 4, 3] = 254
+    assert look(save(Image.fromarray(clear), tmp_path / "clear.png")) == Seen(turned=False, transparent=True)
+    with pytest.raises(UnreadableImage, match="no such file"):
+        look(tmp_path / "none.png")
 
 
 def damaged(path: Path, name: str) -> Path:

@@ -139,7 +139,11 @@ def test_a_reference_that_is_none(tmp_path: Path, reference: Path) -> None:
     np.savez(bad, **{**arrays, "labels": arrays["labels"][:-1]})
     with pytest.raises(RequestError, match="do not fit each other"):
         file.read(bad)
-    for changed, said in (({"format_version": 3}, "of format 3"), ({"device": "abacus"}, "device")):
+    for changed, said in (
+        ({"format_version": 1}, "of format 1"),
+        ({"format_version": 3}, "of format 3"),
+        ({"device": "abacus"}, "device"),
+    ):
         record = json.dumps(json.loads(str(arrays["record"])) | changed)
         np.savez(bad, **{**arrays, "record": np.array(record)})
         with pytest.raises(RequestError, match=said):

@@ -110,13 +110,13 @@ def report(*artifacts: Outcome, max_drop: float | None = None, unreadable: tuple
     )
     folders = tuple(ClassFolder(label, label, 10) for label in LABELS)
     return Report(
-        format_version=2,
+        format_version=3,
         made_at="2026-01-31T12:00:00Z",
         command="volo-edge evaluate a b",
         model="volo_small",
         max_drop=max_drop,
-        data=Data("photos", 20, 30, "2" * 64, folders, unreadable, ("something speaks against it",)),
-        float_model=FloatModel(record, None, 80, 99, 2.0),
+        data=Data("photos", 20, 30, "2" * 64, folders, unreadable, (), ("something speaks against it",)),
+        float_model=FloatModel(record, None, 80, 99, 2.0, None, None, None),
         artifacts=artifacts,
         machine=Machine("Linux", "a processor", 2),
         versions={"python": "3.11"},

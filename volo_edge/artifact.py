@@ -72,7 +72,7 @@ class Calibration:
     Args:
         images: how many.
         seed: of the choice among those in the folder.
-        list_sha256: of their names and sizes (`calibration.images.list_hash`).
+        list_sha256: of their names and contents (`calibration.images.list_hash`).
         doubts: what speaks against them, a sentence each.
     """
 

@@ -70,7 +70,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         result = run(request, steps)
     if console.json:
         times = {"lowering_seconds": result.lowering_seconds, "seconds": result.seconds}
-        written = {"artifact": str(result.folder), "told": result.told, "skipped": result.skipped, **times}
+        written = {"artifact": str(result.folder), "notes": result.notes, "skipped": result.skipped, **times}
         console.result(written | {"manifest": as_json(result.manifest)})
     show.converted(console, result)
 
@@ -235,7 +235,8 @@ def sensitivity(args: argparse.Namespace, console: Console) -> None:
     with console.progress() as steps:
         result = measure(work, steps)
     if console.json:
-        written = {"output": str(result.folder), "skipped": result.skipped, "doubts": result.doubts}
+        written: dict[str, Any] = {"output": str(result.folder), "skipped": result.skipped, "doubts": result.doubts}
+        written |= {"notes": result.notes, "assumed": [asdict(one) for one in result.assumed]}
         console.result(
             written | {"resumed": result.resumed, "seconds": result.seconds, "sensitivity": asdict(result.sensitivity)}
         )
@@ -261,7 +262,9 @@ def reference(args: argparse.Namespace, console: Console) -> None:
         result = compute(request, steps)
     if console.json:
         read = result.reference.read
-        written = {"output": str(result.path), "photographs": int(read.sum()), "unreadable": int((~read).sum())}
+        counts = {"photographs": int(read.sum()), "unreadable": int((~read).sum())}
+        written: dict[str, Any] = {"output": str(result.path), **counts}
+        written |= {"notes": result.notes, "assumed": [asdict(one) for one in result.assumed]}
         record = asdict(result.reference.record)
         console.result(written | {"resumed": result.resumed, "seconds": result.seconds, "record": record})
     show.reference(console, result)
@@ -285,6 +288,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         processors=args.arm64_cpu,
         arm64_limit=args.arm64_limit,
         max_drop=args.max_drop,
+        expected_top1=args.expected_top1,
         output=args.output,
         force=args.force,
         command=args.command,
@@ -302,6 +306,8 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         console.result(written | {"report": FORMAT.as_json(result.report)})
     show.evaluated(console, result)
     failed = [one.name for one in result.report.artifacts if one.passed is False]
+    if failed and (doubt := result.report.float_model.doubt):
+        raise GateError(f"the gate fails, for the float model's own answers cannot be right: {doubt}")
     if failed:
         raise GateError(
             f"{len(failed)} of {len(request.artifacts)} artifact(s) may lose more than {request.max_drop:g} points of "
@@ -417,7 +423,7 @@ def parser() -> Parser:
     sub = verb(convert)
     program(sub)
     sub.add_argument("--calibration", metavar="DIR", type=Path, help="real photographs to fit and prove the file on")
-    sub.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes, one a line")
+    sub.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes: a line each, JSON or CSV")
     sub.add_argument("--author", metavar="TEXT", default="", help="who a Core ML package says it is by")
     sub.add_argument("--license", metavar="TEXT", default="", help="what a Core ML package says of its license")
     runtime(sub)
@@ -462,7 +468,12 @@ def parser() -> Parser:
     sub.add_argument(
         "--arm64-limit", metavar="N", type=int, default=500, help="of them, those to judge ARM64 code on (500)"
     )
-    sub.add_argument("--class-map", metavar="FILE.json", type=Path, help="label, or its index, of each class folder")
+    sub.add_argument(
+        "--class-map",
+        metavar="FILE",
+        type=Path,
+        help="class of each folder or photograph: JSON, CSV, or ImageNet's val.txt",
+    )
     sub.add_argument("--reference", metavar="FILE.npz", type=Path, help="what 'volo-edge reference' wrote")
     sub.add_argument(
         "--reference-device", metavar="auto|cpu|cuda|mps", default="auto", help="what computes it where none is given"
@@ -479,6 +490,9 @@ def parser() -> Parser:
     )
     sub.add_argument(
         "--max-drop", metavar="POINTS", type=float, help="gate: top-1 accuracy that may be lost for sure, 0..100"
+    )
+    sub.add_argument(
+        "--expected-top1", metavar="PERCENT", type=float, help="what the float model is known to reach on them"
     )
     sub.add_argument("--output", metavar="DIR", type=Path, default=Path("report"), help="the folder to write (report)")
     sub.add_argument("--force", action="store_true", help="replace an earlier report that is there")

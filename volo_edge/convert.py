@@ -63,14 +63,14 @@ class Converted:
     Args:
         folder: the artifact.
         manifest: its manifest.
-        told: what was taken of the checkpoint and what was left, a sentence each.
+        notes: what was taken of the checkpoint, what was left, and what was taken for granted, a sentence each.
         skipped: names of files among the photographs that are no images.
         lowering_seconds, seconds: how long lowering took, and everything.
     """
 
     folder: Path
     manifest: Manifest
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
     skipped: tuple[str, ...]
     lowering_seconds: float
     seconds: float
@@ -91,9 +91,9 @@ def convert(request: Request, steps: Steps) -> Converted:
     photographs = find_images(request.photographs or calibration.DEMO_CALIBRATION)
     with steps.step("reading weights"):
         loaded = checkpoint.load(request.model)
-    num_classes = loaded.model.architecture.num_classes
-    labels = labels_for(loaded.variant, num_classes, request.labels)
-    preprocessing, told = loaded.preprocessing, (*loaded.told, *_strange(request, loaded))
+    num_classes, preprocessing = loaded.model.architecture.num_classes, loaded.preprocessing
+    named = labels_for(loaded.variant, num_classes, request.labels, own=loaded.labels, published=loaded.published)
+    labels, notes = named.names, (*loaded.told, *named.notes, *_strange(request, loaded))
     output = request.output or Path(choice.name(loaded.variant.name))
 
     with files.new_folder(output, files.MANIFEST, request.force) as folder:
@@ -186,7 +186,7 @@ def convert(request: Request, steps: Steps) -> Converted:
             f"parity failed on {where}; {scheme.name} may have {scheme.tolerance:.0e}; kept as {folder.path}, not to "
             "be shipped"
         )
-    return Converted(output, manifest, told, tuple(skipped), lowering_seconds, time.monotonic() - start)
+    return Converted(output, manifest, notes, tuple(skipped), lowering_seconds, time.monotonic() - start)
 
 
 def _strange(request: Request, loaded: LoadedModel) -> tuple[str, ...]:

@@ -41,13 +41,21 @@ def images_together(size: tuple[int, int], device: str = "cpu") -> int:
 def give_memory_back() -> None:
     """Free what only cycles refer to, and have the C library return to the system what it keeps for later.
 
-    Graphs of programs are cycles and hold all weights; and the GNU C library keeps most of what tensors left, where it
-    is of little use to larger ones (malloc_trim(3)). Other C libraries are left as they are.
+    Graphs of programs are cycles and hold all weights.
     """
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
+    trim()
+
+
+def trim() -> None:
+    """Have the C library return to the system what it keeps for later.
+
+    The GNU C library keeps most of what tensors and photographs left, for each thread apart, where it is of little use
+    to larger ones (malloc_trim(3)). Other C libraries are left as they are.
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 def peak_memory() -> int:

@@ -107,7 +107,7 @@ def predict(
     skipped: list[str] = []
     for given in images:
         if given.is_dir():
-            found = find_images(given)
+            found = find_images(given, any_folders=True)
             paths += [(found.path(index), False) for index in range(len(found))]
             skipped += [str(given / name) for name in found.skipped]
         else:

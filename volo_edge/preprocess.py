@@ -8,8 +8,10 @@ torchvision's centre crop. Importing this module imports neither torch, numpy no
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -26,8 +28,28 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# What photographs come in. Pillow knows forty more formats; one of them, EPS, would start Ghostscript on the file.
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM")
+# What photographs come in. Pillow knows forty more formats; one of them, EPS, would start Ghostscript on the file. What
+# phones save besides is JPEG to it: MPO, and Ultra HDR, whose gain map is left alone.
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "PPM", "AVIF")
+_HEIC = (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1")  # how one begins, after four bytes
+
+# What people have among their photographs that is not read, by the end of its name.
+_RAW = (
+    ".3fr .arw .cr2 .cr3 .dcr .dng .erf .iiq .kdc .mos .mrw .nef .nrw .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f"
+)
+_VIDEO = ".3gp .avi .m4v .mkv .mov .mp4 .mpg .mpeg .mts .webm .wmv"
+NOT_READ: dict[str, str] = {
+    **dict.fromkeys(_RAW.split(), "a camera's raw file"),
+    **dict.fromkeys(_VIDEO.split(), "a video"),
+    **dict.fromkeys((".svg", ".svgz", ".eps", ".ai"), "a drawing"),
+    **dict.fromkeys((".pdf",), "a document"),
+    **dict.fromkeys((".jxl", ".jp2", ".j2k", ".psd", ".xcf", ".exr", ".hdr", ".tga", ".ico"), "of a format for few"),
+}
+_DNG_VERSION = 50706  # the tag that makes a TIFF a raw file, whose first page is but a thumbnail
+_ORIENTATION = 0x0112  # EXIF's tag
+
+# Phones have cameras of 200 million pixels; what has more may be an attack. Pillow's own limit is 179 million.
+MAX_PIXELS = 2**28
 
 # A photograph of one row would be resized to gigabytes before its middle is cut out; beyond this only the middle is.
 _MAX_RESIZED_PIXELS = 2**26
@@ -119,29 +141,99 @@ def open_rgb(path: Path) -> Image.Image:
     them.
 
     Raises:
-        UnreadableImage: nothing there, no image, a damaged or truncated one, one so large that it may be an attack
-            (`PIL.Image.MAX_IMAGE_PIXELS` twice over), or pixels of unknown range (32-bit).
+        UnreadableImage: nothing there, no image, one of a format that is not read, a damaged or truncated one, one of
+            more than `MAX_PIXELS`, or pixels of unknown range (32-bit).
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
 
-    path = Path(path)
+    with _opened(Path(path)) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        return _as_rgb(image)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is done to a photograph when it is opened, and another program's loader may leave undone.
+
+    Args:
+        turned: its EXIF orientation is not upright.
+        transparent: something of it is.
+    """
+
+    turned: bool
+    transparent: bool
+
+
+def look(path: Path) -> Seen:
+    """What `open_rgb` does to the photograph at `path`; UnreadableImage as there."""
+    with _opened(Path(path)) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+        if not image.has_transparency_data:
+            return Seen(turned, False)
+        return Seen(turned, image.convert("RGBA").getchannel("A").getextrema()[0] != 255)
+
+
+def pixels_of(path: Path) -> int:
+    """How many pixels the photograph at `path` says it has; 0 where it cannot be opened. Nothing is decoded."""
+    try:
+        with _opened(Path(path)) as image:
+            return image.width * image.height
+    except UnreadableImage:
+        return 0
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image at `path`, its header read; what is wrong with it, then or in the block, is an UnreadableImage."""
+    from PIL import Image, UnidentifiedImageError
+
     try:
         if not path.exists():
             raise UnreadableImage(path, "no such file")
         if not path.is_file():  # before opening: to open a pipe would wait for its writer
             raise UnreadableImage(path, "a folder" if path.is_dir() else "not a regular file")
+        if kind := NOT_READ.get(path.suffix.lower()):
+            raise UnreadableImage(path, f"{kind} ({path.suffix}), which is not read: save it as JPEG or PNG")
         # by file and not by name: Pillow maps a named uncompressed TIFF into memory with its sides already exchanged
-        with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
-            return _as_rgb(ImageOps.exif_transpose(image))
+        with path.open("rb") as file, Image.open(file, formats=_formats()) as image:
+            if _DNG_VERSION in getattr(image, "tag_v2", ()):
+                raise ValueError("a camera's raw file (DNG), which is not read: save it as JPEG or PNG")
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels, and {MAX_PIXELS} are read at most: reduce it")
+            yield image
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        reason = "empty file" if path.stat().st_size == 0 else "not an image, or of a format that is not read"
-        raise UnreadableImage(path, reason) from None
+        raise UnreadableImage(path, _unidentified(path)) from None
     except OSError as error:
         raise UnreadableImage(path, error.strerror or str(error)) from error
-    except Exception as error:  # ours below; and damaged files make decoders raise nearly anything: SyntaxError, ...
+    except Exception as error:  # ours; and damaged files make decoders raise nearly anything: SyntaxError, ...
         raise UnreadableImage(path, str(error) or type(error).__name__) from error
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """What `Image.open` may take a file for. Pillow is made ready for it, once."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # it warns above this, and refuses above twice as much, before we can
+    try:
+        import pillow_heif
+    except ImportError:  # a GPU machine that only computes references may do without
+        return _FORMATS
+    pillow_heif.register_heif_opener()
+    return (*_FORMATS, "HEIF")
+
+
+def _unidentified(path: Path) -> str:
+    """Why no format is known for what the file at `path` holds."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if not head:
+        return "empty file"
+    if head[4:].startswith(_HEIC) and "HEIF" not in _formats():
+        return "HEIC, which takes a package that is not installed: pip install pillow-heif, or save it as JPEG"
+    return "not an image, or of a format that is not read: save it as JPEG or PNG"
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

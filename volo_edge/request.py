@@ -22,7 +22,7 @@ class Request:
         model: which trained model, and how it was trained.
         photographs: folder of images to calibrate on and to prove the file on.
         calibration_size: how many of them to calibrate on, at most.
-        labels: file with the classes' names, one a line.
+        labels: file with the classes' names, see `volo_edge.label_files`.
         author, license: what a Core ML package says of them.
         runtime: what runs the saved file, a key of `converters.targets.RUNTIMES`; ARM64 code besides this machine's.
         processors: whose ARM64 code, keys of `converters.executorch.arm64.processors.PROCESSORS`; () for the usual.

@@ -40,10 +40,17 @@ def size(count: float) -> str:
 
 
 def skipped(console: Console, names: Sequence[str]) -> None:
-    """Files that are no images: how many, and the first few."""
-    if names:
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        console.note(f"skipped {len(names)} file(s) that are no images: {', '.join(names[:5])}{more}")
+    """Files that were not read, those of formats that are not apart from the others: how many, and the first few."""
+    from calibration.images import SAVE, unread_formats
+
+    unread, others = unread_formats(names)
+    for kind, what, remedy in (
+        (unread, "in formats that are not read", f"; {SAVE}"),
+        (others, "that are no images", ""),
+    ):
+        if kind:
+            more = f" and {len(kind) - 5} more" if len(kind) > 5 else ""
+            console.note(f"skipped {len(kind)} file(s) {what}: {', '.join(kind[:5])}{more}{remedy}")
 
 
 def doubts(console: Console, sentences: Sequence[str]) -> None:
@@ -52,8 +59,8 @@ def doubts(console: Console, sentences: Sequence[str]) -> None:
         console.note(f"calibration: {sentence}")
 
 
-def told(console: Console, sentences: Sequence[str]) -> None:
-    """What was taken of a checkpoint, and what was left."""
+def notes(console: Console, sentences: Sequence[str]) -> None:
+    """What was chosen, left or taken for granted."""
     for sentence in sentences:
         console.note(sentence)
 
@@ -67,20 +74,20 @@ def trained(console: Console, manifest: Manifest) -> None:
         f"model    {model.name}, {model.num_classes} classes, {_pixels(model.image_size)} pixels{resized}"
         f"{where if model.entry or model.prefix else ''}"
     )
-    for number, line in enumerate(_assumed(model.assumed)):
-        console.say(f"{'' if number else 'assumed':9}{line}")
+    assumed(console, model.assumed)
+
+
+def assumed(console: Console, found: Sequence[Assumed]) -> None:
+    """A line for each who said something of how a model was trained: what it was, and who it was."""
+    by_source: defaultdict[str, list[str]] = defaultdict(list)
+    for one in found:
+        by_source[one.source].append(f"{one.what} {one.value}")
+    for number, (source, said) in enumerate(by_source.items()):
+        console.say(f"{'' if number else 'assumed':9}{', '.join(said)} ({source})")
 
 
 def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
-
-
-def _assumed(assumed: Sequence[Assumed]) -> list[str]:
-    """A line for each who said something of how a model was trained: what it was, and who it was."""
-    by_source: defaultdict[str, list[str]] = defaultdict(list)
-    for one in assumed:
-        by_source[one.source].append(f"{one.what} {one.value}")
-    return [f"{', '.join(said)} ({source})" for source, said in by_source.items()]
 
 
 def models(console: Console) -> None:
@@ -162,11 +169,11 @@ def converted(console: Console, result: Converted) -> None:
     manifest = result.manifest
     graph, model = manifest.graph, manifest.files["model"]
     skipped(console, result.skipped)
+    notes(console, result.notes)
     calibrated = manifest.quantization.calibration
     doubts(console, calibrated.doubts if calibrated else ())
     if warning := SCHEMES[manifest.quantization.scheme].warning:
         console.note(f"{manifest.quantization.scheme}: {warning}")
-    told(console, result.told)
     console.say(f"wrote    {result.folder}/{model.path}  {size(model.bytes)}, {result.seconds:.0f} s")
     trained(console, manifest)
     parity(console, manifest)
@@ -379,6 +386,7 @@ def sensitivity(console: Console, result: Result) -> None:
     from volo_edge.sensitivity.request import REPORT
 
     skipped(console, result.skipped)
+    notes(console, result.notes)
     doubts(console, result.doubts)
     found = result.sensitivity
     request, worst = found.request, sorted(found.layers, key=_by_snr)[:10]
@@ -392,6 +400,7 @@ def sensitivity(console: Console, result: Result) -> None:
     top1 = "" if found.float_top1 is None else f", of which the float model knows {found.float_top1:.1f} %"
     console.say(f"of {len(found.layers)} layers that {request['scheme']['name']} quantizes, those it costs most for")
     console.say(f"dB are the logits' signal to noise ratio; the rest are points, of {found.photographs} images{top1}")
+    assumed(console, result.assumed)
     console.say(f"measured on {found.measured_on}")
     console.say(f"wrote    {result.folder}/{REPORT} and {PLOT}, {result.seconds:.0f} s")
     console.say(f"next     look at {result.folder}/{PLOT}")
@@ -403,10 +412,12 @@ def reference(console: Console, result: ReferenceResult) -> None:
     """What the float model said, on what, and what to do with it."""
     found, record = result.reference, result.reference.record
     skipped(console, [name for name, read in zip(found.files, found.read, strict=True) if not read])
+    notes(console, result.notes)
     if result.resumed:
         console.note(f"{result.resumed} photograph(s) were done by an earlier run and are not done again")
     console.say(f"wrote    {result.path}  {size(result.path.stat().st_size)}, {result.seconds:.0f} s")
     console.say(f"model    {record.model}, weights sha256 {record.weights_sha256[:16]}")
+    assumed(console, result.assumed)
     console.say(f"device   {record.device_name}, {record.arithmetic}, torch {record.versions['torch']}")
     console.say(f"data     {int(found.read.sum())} photographs, list sha256 {record.list_sha256[:16]}")
     console.say(f"next     volo-edge evaluate ARTIFACT --data DIR --reference {result.path}")
@@ -415,9 +426,11 @@ def reference(console: Console, result: ReferenceResult) -> None:
 def evaluated(console: Console, result: EvaluationResult) -> None:
     """The artifacts side by side, what was found of each, and where the rest is."""
     from volo_edge.report.contents import HTML, JSON, MARKDOWN
-    from volo_edge.report.markdown import PROCESSORS, notes, processors
+    from volo_edge.report.markdown import DOUBTED, PROCESSORS, notes, processors
 
     report = result.report
+    if report.float_model.doubt:
+        console.note(f"{DOUBTED} {report.float_model.doubt}")
     for sentence in notes(report):
         console.note(sentence)
     if result.resumed:

@@ -116,6 +116,11 @@ class Variant:
         """The Hugging Face name that `--weights` takes, "" where there is none."""
         return f"hf-hub:timm/{self.name}.sail_in1k" if self.checkpoint else ""
 
+    def publishes(self, weights: str) -> bool:
+        """Whether `weights`, the name of a file or of a hub's repository, are those whose accuracy is `top1`."""
+        own = {self.checkpoint, self.hub} if self.checkpoint else {f"{self.name}.safetensors"}  # which ships with us
+        return weights.partition("@")[0] in own
+
 
 def _published(
     model: str,

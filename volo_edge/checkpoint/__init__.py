@@ -91,9 +91,8 @@ class LoadedModel:
 
     @property
     def published(self) -> bool:
-        """Whether the weights are a published model's, by the name of their file or repository, or the demo's."""
-        names = (self.path.name, self.source.partition("@")[0])
-        return self.variant.name == DEMO or bool({self.variant.checkpoint, self.variant.hub} - {""} & set(names))
+        """Whether the weights are those that were published of the variant, by the name of their file or repository."""
+        return self.variant.publishes(self.name)
 
 
 def load(request: ModelRequest = DEMO_MODEL) -> LoadedModel:

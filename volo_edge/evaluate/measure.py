@@ -31,7 +31,8 @@ from volo_edge.convert import divided
 from volo_edge.decompose import LAYOUTS, decompose
 from volo_edge.device_results import DeviceResults
 from volo_edge.errors import RequestError
-from volo_edge.evaluate import data, facts, growth, statistics
+from volo_edge.evaluate import data, facts, growth, plausible, statistics
+from volo_edge.evaluate.data import Classes
 from volo_edge.evaluate.facts import Facts, Labels
 from volo_edge.evaluate.request import Request, check
 from volo_edge.evaluate.running import Ran, emulated, runs
@@ -70,8 +71,8 @@ class Work:
         artifacts: all of one float model, preprocessing and labels.
         images: the photographs to judge on.
         available: how many the folder holds.
-        labels: (N,) the class of each photograph among the model's labels; None without class folders.
-        folders: what each class folder stands for, an index among the model's labels.
+        labels: (N,) the class of each photograph among the model's labels; None where none is known.
+        folders: what each class folder stands for, an index among the model's labels; () where none was looked at.
         problems: what speaks against the data.
         reference: the float model's answers, read from a file; None where they are computed here.
         loaded: the float model; None where its weights are not at hand.
@@ -117,12 +118,11 @@ def prepare(wanted: Request, steps: Steps) -> Work:
     processors = emulated(artifacts, wanted.runtime, wanted.processors, steps)
     everything = find_images(wanted.data)
     images = everything if wanted.limit is None else balanced_subset(everything, wanted.limit, seed=0)
-    labels, folders, problems = _classes(wanted, images, first.labels)
-    if images.labels is None and wanted.max_drop is not None:
-        raise RequestError(
-            f"--max-drop needs classes, and '{wanted.data}' has no class folders: put the photographs of each class "
-            "into a folder named after it"
-        )
+    classes = data.classes_of(images, first.labels, wanted.class_map, gate=wanted.max_drop is not None)
+    _require_classes(wanted, classes)
+    problems = data.problems(images, classes, first.labels)
+    with steps.step("looking at the photographs"):
+        problems += data.altered(images)
     with steps.step("looking for calibration photographs", None):
         problems += _shared(wanted, artifacts, images)
     reference = _reference(wanted, first, images) if wanted.reference is not None else None
@@ -133,8 +133,8 @@ def prepare(wanted: Request, steps: Steps) -> Work:
         artifacts=tuple(artifacts),
         images=images,
         available=len(everything),
-        labels=labels,
-        folders=folders,
+        labels=None if classes.numbers is None else np.array(classes.numbers),
+        folders=classes.folders,
         problems=tuple(problems),
         reference=reference,
         loaded=loaded,
@@ -165,6 +165,7 @@ def evaluate(work: Work, steps: Steps) -> Result:
     rows = np.flatnonzero(read)
     labels = None if work.labels is None else work.labels[rows]
     float_facts = facts.gather(float_answers.logits, float_answers.logits, rows, labels)
+    float_model = _float_model(work, reference, float_facts, labels)
     report = Report(
         format_version=contents.FORMAT_VERSION,
         made_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -172,9 +173,9 @@ def evaluate(work: Work, steps: Steps) -> Result:
         model=work.artifacts[0].manifest.model.name,
         max_drop=work.wanted.max_drop,
         data=_data(work, read),
-        float_model=_float_model(work, reference, float_facts, labels is not None),
+        float_model=float_model,
         artifacts=tuple(
-            _outcome(work, *pair, float_answers, float_facts, rows, steps)
+            _outcome(work, *pair, float_answers, float_facts, float_model.doubt is not None, rows, steps)
             for pair in zip(work.artifacts, ran, strict=True)
         ),
         machine=machine.this(),
@@ -206,15 +207,14 @@ def _require_one_model(artifacts: list[Artifact]) -> None:
                 )
 
 
-def _classes(
-    wanted: Request, images: ImageList, labels: tuple[str, ...]
-) -> tuple[Labels | None, tuple[int, ...], list[str]]:
-    """The photographs' classes, what each class folder stands for, and what speaks against them."""
-    if images.labels is None:
-        return None, (), ["there are no class folders: no accuracy is known, only how far the answers are apart"]
-    folders, note = data.class_of(images.classes, labels, wanted.class_map)
-    numbers = np.array([folders[label] for label in images.labels])
-    return numbers, folders, [note] * bool(note) + data.problems(images, folders, labels)
+def _require_classes(wanted: Request, classes: Classes) -> None:
+    """RequestError where what is asked for cannot be told without the photographs' classes."""
+    for option, value in (("--max-drop", wanted.max_drop), ("--expected-top1", wanted.expected_top1)):
+        if value is not None and classes.numbers is None:
+            raise RequestError(
+                f"{option} needs classes, and '{wanted.data}' has no class folders: put the photographs of each class "
+                "into a folder named after it, or say which class each is of with --class-map FILE"
+            )
 
 
 def _shared(wanted: Request, artifacts: list[Artifact], images: ImageList) -> list[str]:
@@ -314,10 +314,16 @@ def _outcome(
     ran: tuple[Ran, ...],
     reference: Answers,
     float_facts: Facts,
+    doubted: bool,
     rows: Labels,
     steps: Steps,
 ) -> Outcome:
-    """All that is said of one artifact; `rows` are the photographs that every model was given."""
+    """All that is said of one artifact.
+
+    Args:
+        doubted: whether the float model's own answers cannot be right.
+        rows: the photographs that every model was given.
+    """
     here, *others = ran
     assert here.latency is not None
     m, model = one.manifest, one.manifest.files["model"]
@@ -334,7 +340,7 @@ def _outcome(
     processors = tuple(_on_processor(work, other, here, reference, rows) for other in others)
     passed, gate = None, work.wanted.max_drop
     if gate is not None and top1 is not None:
-        passed = passes(top1, processors, len(rows), gate)
+        passed = not doubted and passes(top1, processors, len(rows), gate)
     agreement = 100 * float((found.said == float_facts.said).mean())
     divergence = float(found.divergence.mean())
     return Outcome(
@@ -348,7 +354,7 @@ def _outcome(
         bytes=model.bytes,
         delegate_calls=m.graph.delegate_calls,
         undelegated=None if m.graph.delegate_calls is None else sum(op.count for op in m.graph.undelegated_ops),
-        verdict=verdict(top1, agreement, processors, len(rows), gate),
+        verdict=verdict(top1, agreement, processors, len(rows), gate, doubted),
         passed=passed,
         top1=top1,
         top5=top5,
@@ -440,35 +446,47 @@ def _data(work: Work, read: NDArray[np.bool_]) -> Data:
         except UnreadableImage as error:
             reason = error.reason
         unreadable.append(Unreadable(work.images.files[index], reason))
-    names, counts = work.artifacts[0].labels, np.zeros(len(work.folders), int)
-    if work.images.labels is not None:
-        counts = np.bincount(np.array(work.images.labels)[read], minlength=len(work.folders))
     return Data(
         folder=str(work.wanted.data),
         photographs=int(read.sum()),
         available=work.available,
         list_sha256=list_hash(work.images),
-        classes=tuple(
-            ClassFolder(folder, names[label], int(count))
-            for folder, label, count in zip(work.images.classes, work.folders, counts, strict=True)
-        ),
+        classes=_class_folders(work, read),
         unreadable=tuple(unreadable),
+        skipped=work.images.skipped,
         problems=work.problems,
     )
 
 
-def _float_model(work: Work, reference: Reference, found: Facts, labelled: bool) -> FloatModel:
-    path = work.wanted.reference
-    top1, top5, error = (
-        (
-            100 * float(found.top1.mean()),
-            100 * float(found.top5.mean()),
-            statistics.calibration_error(found.confidence, found.top1),
-        )
-        if labelled
-        else (None, None, None)
+def _class_folders(work: Work, read: NDArray[np.bool_]) -> tuple[ClassFolder, ...]:
+    """The class folders and how many photographs were judged of each, or the classes where those were not looked at."""
+    names = work.artifacts[0].labels
+    if work.folders:
+        counts = np.bincount(np.array(work.images.labels)[read], minlength=len(work.folders))
+        folders = zip(work.images.classes, work.folders, counts, strict=True)
+        return tuple(ClassFolder(folder, names[label], int(count)) for folder, label, count in folders)
+    if work.labels is None:
+        return ()
+    counts = np.bincount(work.labels[read], minlength=len(names))
+    return tuple(ClassFolder(None, names[label], int(counts[label])) for label in np.flatnonzero(counts))
+
+
+def _float_model(work: Work, reference: Reference, found: Facts, labels: Labels | None) -> FloatModel:
+    path = None if work.wanted.reference is None else str(work.wanted.reference)
+    if labels is None:
+        return FloatModel(reference.record, path, None, None, None, None, None, None)
+    model, names = work.artifacts[0].manifest.model, work.artifacts[0].labels
+    known = plausible.known(model, names, labels, work.wanted.expected_top1)
+    return FloatModel(
+        record=reference.record,
+        file=path,
+        top1=100 * float(found.top1.mean()),
+        top5=100 * float(found.top5.mean()),
+        calibration_error=statistics.calibration_error(found.confidence, found.top1),
+        known_top1=None if known is None else known.top1,
+        known_from=None if known is None else known.source,
+        doubt=plausible.doubt(found, labels, len(names), known),
     )
-    return FloatModel(reference.record, None if path is None else str(path), top1, top5, error)
 
 
 def _versions() -> dict[str, str]:

@@ -21,7 +21,8 @@ class Request:
         artifacts: folders that `convert` wrote.
         data: folder of photographs, in class folders or without.
         limit: how many of them, as many of each class; None for all.
-        class_map: JSON file of the label, or its index, that each class folder stands for.
+        class_map: file of the label, or its index, that each class folder or photograph stands for; see
+            `volo_edge.evaluate.class_map`.
         reference: file that `volo-edge reference` wrote; None to compute it here.
         reference_device: "auto", "cpu", "cuda" or "mps", where it is computed here.
         weights: checkpoint of the float model; None for the demo's.
@@ -32,6 +33,7 @@ class Request:
         processors: whose ARM64 code, keys of `converters.executorch.arm64.processors.PROCESSORS`; () for the usual.
         arm64_limit: how many of the photographs ARM64 code is judged on, as many of each class.
         max_drop: points of top-1 accuracy that may be lost; None for no gate.
+        expected_top1: percent of the photographs that the float model should know; None for what was published.
         output: the folder to write.
         force: whether to replace an earlier report.
         command: as it was typed, for the report.
@@ -50,6 +52,7 @@ class Request:
     processors: tuple[str, ...] = ()
     arm64_limit: int = 500
     max_drop: float | None = None
+    expected_top1: float | None = None
     output: Path = Path("report")
     force: bool = False
     command: str = ""
@@ -79,4 +82,6 @@ def check(wanted: Request) -> None:
     check_weights(wanted.weights, "the checkpoint that the artifacts were made from")
     if wanted.max_drop is not None and not (math.isfinite(wanted.max_drop) and wanted.max_drop >= 0):
         raise RequestError(f"--max-drop {wanted.max_drop}: give points of top-1 accuracy, 0.5 for half of one percent")
+    if wanted.expected_top1 is not None and not 0 <= wanted.expected_top1 <= 100:  # which nan is not either
+        raise RequestError(f"--expected-top1 {wanted.expected_top1}: give percent, 84.2 for one")
     files.check_replaceable(wanted.output, JSON, wanted.force)

@@ -27,6 +27,7 @@ def verdict(
     processors: tuple[OnProcessor, ...],
     photographs: int,
     max_drop: float | None,
+    doubted: bool = False,
 ) -> str:
     """The sentences, which follow the artifact's name.
 
@@ -36,12 +37,15 @@ def verdict(
         processors: the file on other processors.
         photographs: how many were judged here.
         max_drop: the gate's, in points; None where none was set.
+        doubted: whether the float model's own answers cannot be right.
     """
     if top1 is None:
         return f"says the float model's class for {agreement:.2f} % of the photographs."
     said = _change(top1)
     if max_drop is None:
         return said
+    if doubted:
+        return f"{said} Fails: the float model's own answers cannot be right."
     if top1.drop > max_drop:
         return f"{said} Fails: more than {max_drop:g}."
     if top1.high > max_drop:

@@ -28,16 +28,28 @@ from volo_edge.preprocess import Preprocessing, normalize
 from volo_edge.reference import file
 from volo_edge.reference.file import Record, Reference
 from volo_edge.reference.request import Request, check
+from volo_edge.trained import Assumed
 from volo_edge.validate.answers import Run, collect
 from volo_edge.validate.metrics import Logits
 
 
 @dataclass(frozen=True)
 class Result:
-    """What `volo-edge reference` wrote, how long it took, and how many photographs an earlier run had done."""
+    """What `volo-edge reference` wrote.
+
+    Args:
+        path: where.
+        reference: what it holds.
+        notes: what was taken of the checkpoint and what was left, a sentence each.
+        assumed: what the tensors do not say.
+        resumed: how many photographs an earlier run had done.
+        seconds: how long this one took.
+    """
 
     path: Path
     reference: Reference
+    notes: tuple[str, ...]
+    assumed: tuple[Assumed, ...]
     resumed: int
     seconds: float
 
@@ -64,7 +76,8 @@ def compute(request: Request, steps: Steps) -> Result:
     with files.new_file(request.output, request.force) as path:
         file.write(path, reference)
     shutil.rmtree(state, ignore_errors=True)
-    return Result(request.output, reference, resumed, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return Result(request.output, reference, loaded.told, loaded.assumed, resumed, seconds)
 
 
 def of(loaded: LoadedModel, images: ImageList, device: str, state: Path, steps: Steps) -> tuple[Reference, int]:

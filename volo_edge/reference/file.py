@@ -42,7 +42,7 @@ class Record:
         device: "cpu", "cuda" or "mps".
         device_name: what it is, as a person knows it.
         arithmetic: what it computed in.
-        list_sha256: of the photographs' names and sizes (`calibration.images.list_hash`).
+        list_sha256: of the photographs' names and contents (`calibration.images.list_hash`).
         classes: names of the class folders, sorted; () where there are none.
         versions: of what computed it.
     """
@@ -99,7 +99,8 @@ class Reference:
         place = {name: index for index, name in enumerate(self.files)}
         if not same or not place.keys() >= set(images.files):
             raise RequestError(
-                f"{path} is of other photographs than those in {images.root} (their names or sizes differ): {_REMEDY}"
+                f"{path} is of other photographs than those in {images.root} (their names or contents differ): "
+                f"{_REMEDY}"
             )
         if images.files == self.files:
             return Answers(self.read, self.logits)

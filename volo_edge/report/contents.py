@@ -15,7 +15,7 @@ from volo_edge.formats import Format
 from volo_edge.machine import Machine
 from volo_edge.reference.file import Record
 
-FORMAT_VERSION: Literal[2] = 2
+FORMAT_VERSION: Literal[3] = 3
 JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"
 
 
@@ -29,15 +29,15 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """A class folder of the data.
+    """A class folder of the data, or a class of photographs that were given theirs one by one.
 
     Args:
-        folder: its name.
+        folder: its name; null for such a class.
         label: the model's class that it stands for.
         photographs: how many of it were judged.
     """
 
-    folder: str
+    folder: str | None
     label: str
     photographs: int
 
@@ -50,9 +50,10 @@ class Data:
         folder: as it was given.
         photographs: how many were judged.
         available: how many the folder holds.
-        list_sha256: of the names and sizes of those chosen (`calibration.images.list_hash`).
-        classes: of those judged; () where the folder has none, and then no accuracy is known.
+        list_sha256: of the names and contents of those chosen (`calibration.images.list_hash`).
+        classes: of those judged; () where none is known, and then no accuracy is either.
         unreadable: what was left out.
+        skipped: names of the other files of the folder: beside class folders, or of formats that are not read.
         problems: what speaks against the data, a sentence each.
     """
 
@@ -62,6 +63,7 @@ class Data:
     list_sha256: str
     classes: tuple[ClassFolder, ...]
     unreadable: tuple[Unreadable, ...]
+    skipped: tuple[str, ...]
     problems: tuple[str, ...]
 
 
@@ -74,6 +76,9 @@ class FloatModel:
         file: the reference file that they were read from; null where they were computed for this report.
         top1, top5: points; null without classes.
         calibration_error: points, see `Outcome`.
+        known_top1, known_from: points that it should reach, and who says so: "--expected-top1", or the variant that
+            they were published of; null where nothing is known.
+        doubt: why its answers cannot be right, in a sentence; null where nothing speaks against them.
     """
 
     record: Record
@@ -81,6 +86,9 @@ class FloatModel:
     top1: float | None
     top5: float | None
     calibration_error: float | None
+    known_top1: float | None
+    known_from: str | None
+    doubt: str | None
 
 
 @dataclass(frozen=True)
@@ -273,7 +281,7 @@ class Report:
     """An accuracy report.
 
     Args:
-        format_version: 2.
+        format_version: 3.
         made_at: UTC, ISO 8601.
         command: that made it.
         model: name of the variant.
@@ -285,7 +293,7 @@ class Report:
         versions: of what made it.
     """
 
-    format_version: Literal[2]
+    format_version: Literal[3]
     made_at: str
     command: str
     model: str

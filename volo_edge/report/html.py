@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from volo_edge.preprocess import UnreadableImage, open_rgb
 from volo_edge.report import plots
 from volo_edge.report.contents import Answer, Changed, Report
-from volo_edge.report.markdown import PROCESSORS, PROCESSORS_HINT, evaluated, notes, processors
+from volo_edge.report.markdown import DOUBTED, PROCESSORS, PROCESSORS_HINT, evaluated, notes, processors
 
 SHOWN = 40  # photographs
 _SIDE = 96  # pixels of one
@@ -77,6 +77,8 @@ def _by_artifact(report: Report) -> list[tuple[int, list[tuple[str, ...]]]]:
 def headline(report: Report) -> str:
     """The whole report in a sentence."""
     count = len(report.artifacts)
+    if report.float_model.doubt:
+        return f"{DOUBTED} what is said of {count} artifact(s) against them means nothing."
     judged = [one for one in report.artifacts if one.top1 is not None]
     if not judged:
         return f"{count} artifact(s): no class is known, so no accuracy; agreement with the float model is below."

@@ -14,6 +14,7 @@ def render(report: Report) -> str:
     lines = [
         f"## Accuracy of {report.model} on {data.photographs:,} photographs",
         "",
+        *([f"**{DOUBTED}** {model.doubt}.", ""] if model.doubt else []),
         *(f"- {mark(one)} **{one.name}** {one.verdict}" for one in report.artifacts),
         "",
         f"{data.photographs:,} photographs of `{data.folder}`{top1}. Float reference: {model.record.device_name}.",
@@ -29,6 +30,9 @@ def render(report: Report) -> str:
         *(f"> {sentence}" for sentence in notes(report)),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+DOUBTED = "The float model's answers cannot be right:"
 
 
 def _on_processors(report: Report) -> list[str]:
@@ -97,7 +101,7 @@ def evaluated(one: Outcome) -> bool:
 
 
 def notes(report: Report) -> list[str]:
-    """What to know before believing the figures, a sentence each."""
+    """What to know before believing the figures, a sentence each, but for `float_model.doubt`."""
     data = report.data
     found = list(data.problems)
     if data.unreadable:
@@ -105,9 +109,8 @@ def notes(report: Report) -> list[str]:
         more = f" and {len(data.unreadable) - 5} more" if len(data.unreadable) > 5 else ""
         found.append(f"{len(data.unreadable)} file(s) could not be read and are left out: {names}{more}")
     if data.photographs + len(data.unreadable) < data.available:
-        found.append(
-            f"{data.photographs:,} of the folder's {data.available:,} photographs were judged, as many of each class"
-        )
+        each = ", as many of each class" if any(one.folder is not None for one in data.classes) else ""
+        found.append(f"{data.photographs:,} of the folder's {data.available:,} photographs were judged{each}")
     widest = max((one.top1.resolution for one in report.artifacts if one.top1), default=None)
     if widest is not None:
         found.append(f"a drop of less than {widest:.2f} points cannot be told from none on so many photographs")

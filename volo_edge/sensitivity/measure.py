@@ -38,6 +38,7 @@ from volo_edge.quantize.statistics import gather
 from volo_edge.quantize.transforms import ROBUST
 from volo_edge.sensitivity.request import REPORT, Request, check
 from volo_edge.sensitivity.rounding import Switched, find_ranges, switch_all, switched
+from volo_edge.trained import Assumed
 from volo_edge.validate import metrics
 from volo_edge.validate.metrics import Logits
 
@@ -143,6 +144,8 @@ class Result:
         folder: where.
         sensitivity: the report.
         skipped: names of files among the photographs that are no images.
+        notes: what was taken of the checkpoint and what was left, a sentence each.
+        assumed: what its tensors do not say.
         doubts: what speaks against the calibration photographs, a sentence each.
         resumed: how many layers had been measured by an earlier run.
         seconds: how long this run took.
@@ -151,6 +154,8 @@ class Result:
     folder: Path
     sensitivity: Sensitivity
     skipped: tuple[str, ...]
+    notes: tuple[str, ...]
+    assumed: tuple[Assumed, ...]
     doubts: tuple[str, ...]
     resumed: int
     seconds: float
@@ -260,7 +265,16 @@ def measure(work: Work, steps: Steps) -> Result:
     )
     with steps.step("writing"):
         write(work, sensitivity)
-    return Result(work.output, sensitivity, tuple(skipped), said, len(work.known), time.monotonic() - start)
+    return Result(
+        folder=work.output,
+        sensitivity=sensitivity,
+        skipped=tuple(skipped),
+        notes=work.loaded.told,
+        assumed=work.loaded.assumed,
+        doubts=said,
+        resumed=len(work.known),
+        seconds=time.monotonic() - start,
+    )
 
 
 def write(work: Work, sensitivity: Sensitivity) -> None:
