@@ -49,6 +49,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         photographs=args.calibration,
         calibration_size=args.calibration_size,
         labels=args.labels,
+        activation=args.activation,
         author=args.author,
         license=args.license,
         runtime=args.runtime,
@@ -392,6 +393,12 @@ def parser() -> Parser:
     program(sub)
     sub.add_argument("--calibration", metavar="DIR", type=Path, help="real photographs to fit and prove the file on")
     sub.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes, one a line")
+    sub.add_argument(
+        "--activation",
+        metavar="softmax|sigmoid",
+        help="classes that exclude each other (softmax, which is taken for two or more outputs), or independent labels "
+        "(sigmoid)",
+    )
     sub.add_argument("--author", metavar="TEXT", default="", help="who a Core ML package says it is by")
     sub.add_argument("--license", metavar="TEXT", default="", help="what a Core ML package says of its license")
     runtime(sub)

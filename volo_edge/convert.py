@@ -26,8 +26,9 @@ from converters.card import Card
 from converters.program import Program
 from converters.runner import Array, RuntimeMissing
 from converters.targets import Choice
-from volo_edge import __version__, artifact, checkpoint, files, machine
-from volo_edge.artifact import Graph, Manifest, ModelInfo, UndelegatedOp
+from volo_edge import __version__, activation, artifact, checkpoint, files, machine
+from volo_edge.activation import Activation
+from volo_edge.artifact import Assumed, Graph, Manifest, ModelInfo, UndelegatedOp
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
 from volo_edge.decompose import LAYOUTS, decompose
@@ -89,6 +90,7 @@ def convert(request: Request, steps: Steps) -> Converted:
     with steps.step("reading weights"):
         loaded = checkpoint.load(request.weights, request.model, request.image_size)
     size, num_classes = loaded.model.architecture.image_size, loaded.model.architecture.num_classes
+    head = activation.chosen(request.activation, num_classes)
     labels = labels_for(loaded.variant, num_classes, request.labels)
     preprocessing = Preprocessing.from_crop(size, loaded.variant.crop_pct)
     output = request.output or Path(choice.name(loaded.variant.name))
@@ -106,7 +108,8 @@ def convert(request: Request, steps: Steps) -> Converted:
         with steps.step("float reference", len(images)) as advance:
             run = partial(float_logits, loaded.model, preprocessing=preprocessing)
             reference = _in_turn(run, images, together, advance)
-        info, card = _model_info(loaded), _card(request, loaded, labels, preprocessing, choice)
+        info = _model_info(loaded, head, request)
+        card = _card(request, loaded, labels, head, preprocessing, choice)
 
         def batches() -> Iterator[torch.Tensor]:
             for batch in stream(fit, preprocessing, together, on_skip=lambda name, why: skipped.setdefault(name)):
@@ -128,7 +131,7 @@ def convert(request: Request, steps: Steps) -> Converted:
             """The saved file's parity on this machine and its logits; the reference's where no runtime takes it."""
             machine.give_memory_back()
             try:
-                return _prove(path, target.name, here, None, images, reference, scheme, steps)
+                return _prove(path, target.name, here, None, images, reference, head, scheme, steps)
             except RuntimeMissing as error:
                 return not_run(str(error), scheme.tolerance), reference
 
@@ -151,7 +154,7 @@ def convert(request: Request, steps: Steps) -> Converted:
                 half = replace(half, kept_single=single)
         parities = [parity]
         for processor in processors:
-            parities.append(_prove(path, target.name, "arm64", processor, images, reference, scheme, steps)[0])
+            parities.append(_prove(path, target.name, "arm64", processor, images, reference, head, scheme, steps)[0])
         contents = target.module("program").read_program(path)
 
         files.write_text(folder.working / artifact.LABELS, "".join(f"{label}\n" for label in labels))
@@ -222,7 +225,7 @@ def divided(photographs: ImageList, calibration_size: int) -> tuple[ImageList, I
     return proof, balanced_subset(rest if len(rest) else photographs, max(1, calibration_size), CALIBRATION_SEED)
 
 
-def _model_info(loaded: LoadedModel) -> ModelInfo:
+def _model_info(loaded: LoadedModel, head: Activation, request: Request) -> ModelInfo:
     """What the manifest says of the float model."""
     architecture = loaded.model.architecture
     return ModelInfo(
@@ -230,32 +233,39 @@ def _model_info(loaded: LoadedModel) -> ModelInfo:
         parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
         image_size=architecture.image_size,
         num_classes=architecture.num_classes,
-        activation="softmax",
+        activation=head,
         entry=loaded.entry,
         prefix="",
         trained_size=architecture.image_size,
         architecture=architecture,
-        assumed=(),
+        assumed=(Assumed("activation", head, "--activation" if request.activation else "the usual one"),),
         weights=loaded.source if loaded.source.startswith(checkpoint.HUB) else loaded.path.name,
         weights_sha256=loaded.weights_sha256,
     )
 
 
 def _card(
-    request: Request, loaded: LoadedModel, labels: tuple[str, ...], preprocessing: Preprocessing, choice: Choice
+    request: Request,
+    loaded: LoadedModel,
+    labels: tuple[str, ...],
+    head: Activation,
+    preprocessing: Preprocessing,
+    choice: Choice,
 ) -> Card:
     """What a Core ML package says of itself: enough to use it, and to find the manifest it came with."""
-    name, scheme = loaded.variant.name, choice.scheme
+    name, scheme, kind = loaded.variant.name, choice.scheme, activation.counted(len(labels), head)
     facts = {
         "model": name,
         "weights_sha256": loaded.weights_sha256,
         "scheme": scheme.name,
         "preprocessing": json.dumps(asdict(preprocessing)),
+        "activation": head,
         "made_by": f"volo-edge {__version__}",
     }
     return Card(
         labels=labels,
-        summary=f"{name} (VOLO, arXiv:2106.13112), an image classifier of {len(labels)} classes: {scheme.summary}",
+        activation=head,
+        summary=f"{name} (VOLO, arXiv:2106.13112), an image classifier of {kind}: {scheme.summary}",
         author=request.author,
         license=request.license,
         version=loaded.weights_sha256[:12],
@@ -317,6 +327,7 @@ def _prove(
     processor: str | None,
     images: Array,
     reference: Array,
+    head: Activation,
     scheme: Scheme,
     steps: Steps,
 ) -> tuple[Parity, Array]:
@@ -329,7 +340,7 @@ def _prove(
         logits = _in_turn(runner.run, images, 1, advance, EMULATION_SECONDS if processor else math.inf)
         compared = reference[: len(logits)]
         ran = runner.runtime, runner.processor, runner.finish()
-        return compare(logits, compared, scheme.tolerance, *ran), logits
+        return compare(logits, compared, scheme.tolerance, *ran, activation=head), logits
 
 
 def _graph(program: Program, reasons: dict[str, str], macs: int) -> Graph:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from converters.program import RESHAPES
+from volo_edge.activation import MEANING, counted
 from volo_edge.console import Console
 from volo_edge.machine import instruction_set
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from converters.program import HalfPrecision, Layer, Operation, Program, TensorType
     from volo_edge.app import App
-    from volo_edge.artifact import Artifact, Manifest
+    from volo_edge.artifact import Artifact, Manifest, ModelInfo
     from volo_edge.benchmark.measure import Benchmark
     from volo_edge.convert import Converted
     from volo_edge.devices.benchmark import Benchmarked
@@ -111,9 +112,11 @@ def parity(console: Console, manifest: Manifest) -> None:
 def _parity(p: Parity) -> str:
     if p.passed is None:
         return f"not run: {p.note}"
+    exclusive = p.labels_agreement is None
+    what, share = ("top-1 agrees", p.top1_agreement) if exclusive else ("labels agree", p.labels_agreement)
     figures = (
         f"relative error {p.relative_error:.1e}, largest {p.max_abs_error:.1e}, SNR {_number(p.snr_db, '.0f')} dB, "
-        f"top-1 agrees on {_number(p.top1_agreement, '.1%')} of {p.images} photographs"
+        f"{what} on {_number(share, '.1%')} of {p.images} photographs"
     )
     return f"{'passed' if p.passed else 'FAILED'} in {_where(p)}: {figures} (tolerance {p.tolerance:.0e})"
 
@@ -135,6 +138,7 @@ def converted(console: Console, result: Converted) -> None:
     if warning := SCHEMES[manifest.quantization.scheme].warning:
         console.note(f"{manifest.quantization.scheme}: {warning}")
     console.say(f"wrote    {result.folder}/{model.path}  {size(model.bytes)}, {result.seconds:.0f} s")
+    console.say(f"head     {_head(manifest.model)}")
     parity(console, manifest)
     if manifest.half_precision is not None:
         console.say(f"range    {_range(manifest.half_precision)}")
@@ -147,6 +151,13 @@ def converted(console: Console, result: Converted) -> None:
         console.say(f"         drag {model.path} into Xcode")
     if advice := SCHEMES[manifest.quantization.scheme].advice:
         console.say(f"         {advice}")
+
+
+def _head(model: ModelInfo) -> str:
+    """What its logits mean, and whether anyone said so."""
+    unasked = any(one.what == "activation" and one.source != "--activation" for one in model.assumed)
+    otherwise = "; assumed, --activation sigmoid says otherwise" if unasked else ""
+    return f"{model.activation}: {MEANING[model.activation]}{otherwise}"
 
 
 def _range(half: HalfPrecision) -> str:
@@ -174,6 +185,7 @@ def predictions(console: Console, result: Predictions) -> None:
         console.say(f"{prediction.image}  ({time}{result.runtime}, {result.processor})")
         for guess in prediction.classes:
             console.say(f"  {guess.probability:6.1%}  {guess.label}")
+    console.say(f"{result.activation}: {MEANING[result.activation]}")
     if result.compared is not None:
         other = f"{result.compared.runtime}, {result.compared.processor}"
         console.say(f"{other} differs by {result.compared.relative_error:.1e} of the logits")
@@ -184,7 +196,9 @@ def inspected(console: Console, artifact: Artifact, program: Program) -> None:
     m = artifact.manifest
     height, width = m.model.image_size
     say = console.say
-    say(f"model    {m.model.name}, {m.model.parameters / 1e6:.1f} M parameters, {m.model.num_classes} classes")
+    kind = counted(m.model.num_classes, m.model.activation)
+    say(f"model    {m.model.name}, {m.model.parameters / 1e6:.1f} M parameters, {kind}")
+    say(f"head     {_head(m.model)}")
     say(f"weights  {m.model.weights}, sha256 {m.model.weights_sha256[:16]}")
     say(f"target   {m.target} ({m.backend}), {m.quantization.scheme}, {_requirement(m)}")
     say(f"file     {m.files['model'].path}, {size(program.file_bytes)}")
