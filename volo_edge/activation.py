@@ -36,8 +36,8 @@ def chosen(wanted: str | None, outputs: int) -> Activation:
     check(wanted)
     if outputs == 1 and wanted != "sigmoid":
         raise RequestError(
-            f"{'--activation softmax: ' if wanted else ''}the model has one output, of which softmax is always 100 %: say "
-            "--activation sigmoid"
+            f"{'--activation softmax: ' if wanted else ''}the model has one output, and its softmax is always 100 %: "
+            "say --activation sigmoid"
         )
     return "sigmoid" if wanted == "sigmoid" else "softmax"
 

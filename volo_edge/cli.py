@@ -275,6 +275,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         data=args.data,
         limit=args.limit,
         class_map=args.class_map,
+        threshold=args.threshold,
         reference=args.reference,
         reference_device=args.reference_device,
         weights=args.weights,
@@ -304,7 +305,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
     if failed:
         raise GateError(
             f"{len(failed)} of {len(request.artifacts)} artifact(s) may lose more than {request.max_drop:g} points of "
-            f"top-1 accuracy (its 95 % interval decides): {', '.join(failed)}; {result.folder}/ says where"
+            f"{result.report.figure} (its 95 % interval decides): {', '.join(failed)}; {result.folder}/ says where"
         )
 
 
@@ -443,7 +444,15 @@ def parser() -> Parser:
     sub.add_argument(
         "--arm64-limit", metavar="N", type=int, default=500, help="of them, those to judge ARM64 code on (500)"
     )
-    sub.add_argument("--class-map", metavar="FILE.json", type=Path, help="label, or its index, of each class folder")
+    sub.add_argument(
+        "--class-map",
+        metavar="FILE",
+        type=Path,
+        help="JSON: label, or its index, of each class folder; JSON or CSV: the independent labels of each photograph",
+    )
+    sub.add_argument(
+        "--threshold", metavar="P", type=float, help="probability from which on an independent label is said (0.5)"
+    )
     sub.add_argument("--reference", metavar="FILE.npz", type=Path, help="what 'volo-edge reference' wrote")
     sub.add_argument(
         "--reference-device", metavar="auto|cpu|cuda|mps", default="auto", help="what computes it where none is given"
@@ -459,7 +468,10 @@ def parser() -> Parser:
         "--device-results", metavar="FILE", type=Path, nargs="+", default=[], help="what apps measured, for the report"
     )
     sub.add_argument(
-        "--max-drop", metavar="POINTS", type=float, help="gate: top-1 accuracy that may be lost for sure, 0..100"
+        "--max-drop",
+        metavar="POINTS",
+        type=float,
+        help="gate: accuracy (top-1, or of labels) that may be lost for sure",
     )
     sub.add_argument("--output", metavar="DIR", type=Path, default=Path("report"), help="the folder to write (report)")
     sub.add_argument("--force", action="store_true", help="replace an earlier report that is there")

@@ -393,7 +393,7 @@ def reference(console: Console, result: ReferenceResult) -> None:
 def evaluated(console: Console, result: EvaluationResult) -> None:
     """The artifacts side by side, what was found of each, and where the rest is."""
     from volo_edge.report.contents import HTML, JSON, MARKDOWN
-    from volo_edge.report.markdown import PROCESSORS, notes, processors
+    from volo_edge.report.markdown import float_model, judged, judged_columns, notes, processor_columns, processors
 
     report = result.report
     for sentence in notes(report):
@@ -404,16 +404,7 @@ def evaluated(console: Console, result: EvaluationResult) -> None:
         (
             one.name,
             size(one.bytes),
-            *(
-                ("-",) * 4
-                if one.top1 is None
-                else (
-                    f"{one.top1.file:.2f}",
-                    f"{one.top1.drop:+.2f}",
-                    f"{one.top1.low:+.2f} to {one.top1.high:+.2f}",
-                    f"{one.top1.p_value:.2g}",
-                )
-            ),
+            *(cell or "-" for cell in judged(report, one)),
             f"{one.agreement:.2f}",
             _number(one.snr_db, ".1f"),
             (one.growth and one.growth.worst) or "-",
@@ -421,14 +412,15 @@ def evaluated(console: Console, result: EvaluationResult) -> None:
         )
         for one in report.artifacts
     ]
-    numbers = ("size", "top-1 %", "drop", "95 % interval", "p", "agrees %", "SNR dB", "ms")
-    console.table(("artifact", *numbers[:7], "worst block", "ms"), rows, numbers)
+    numbers = ("size", *judged_columns(report), "agrees %", "SNR dB", "ms")
+    console.table(("artifact", *numbers[:-1], "worst block", "ms"), rows, numbers)
     if there := processors(report):
-        console.table(PROCESSORS, there, PROCESSORS[3:])
+        columns = processor_columns(report)
+        console.table(columns, there, columns[3:])
     for one in report.artifacts:
         console.say(f"{one.name} {one.verdict}")
     top1 = report.float_model.top1
-    knows = "" if top1 is None else f", of which the float model knows {top1:.2f} %"
+    knows = float_model(report.float_model) if top1 is None else f", of which the float model knows {top1:.2f} %"
     console.say(f"on {report.data.photographs} photographs{knows}, {result.seconds:.0f} s")
     console.say(f"wrote    {result.folder}/{HTML}, {MARKDOWN} and {JSON}")
     console.say(f"next     open {result.folder}/{HTML} in a browser")

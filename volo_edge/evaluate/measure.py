@@ -31,10 +31,12 @@ from volo_edge.convert import divided
 from volo_edge.decompose import LAYOUTS, decompose
 from volo_edge.device_results import DeviceResults
 from volo_edge.errors import RequestError
-from volo_edge.evaluate import data, facts, growth, statistics
+from volo_edge.evaluate import data, facts, growth, multilabel, statistics, truth
 from volo_edge.evaluate.facts import Facts, Labels
-from volo_edge.evaluate.request import Request, check
+from volo_edge.evaluate.multilabel import LabelFacts
+from volo_edge.evaluate.request import THRESHOLD, Request, check
 from volo_edge.evaluate.running import Ran, emulated, runs
+from volo_edge.evaluate.truth import Truth
 from volo_edge.evaluate.verdict import passes, verdict
 from volo_edge.preprocess import UnreadableImage, open_rgb
 from volo_edge.quantize.schemes import SCHEMES
@@ -46,6 +48,7 @@ from volo_edge.report.contents import (
     Answer,
     Changed,
     ClassFolder,
+    Comparison,
     Data,
     ErrorGrowth,
     FloatModel,
@@ -56,7 +59,7 @@ from volo_edge.report.contents import (
 )
 from volo_edge.report.write import write
 from volo_edge.validate.answers import Answers
-from volo_edge.validate.metrics import relative_error, top1_agreement
+from volo_edge.validate.metrics import Logits, relative_error
 
 GROWTH_IMAGES = 32
 
@@ -70,8 +73,11 @@ class Work:
         artifacts: all of one float model, preprocessing and labels.
         images: the photographs to judge on.
         available: how many the folder holds.
-        labels: (N,) the class of each photograph among the model's labels; None without class folders.
+        labels: (N,) the class of each photograph among the model's labels; None without class folders, and where
+            labels are independent.
         folders: what each class folder stands for, an index among the model's labels.
+        truth: what independent labels the photographs have; None where nothing says, or classes exclude each other.
+        threshold: the probability from which on an independent label is said; None where classes exclude each other.
         problems: what speaks against the data.
         reference: the float model's answers, read from a file; None where they are computed here.
         loaded: the float model; None where its weights are not at hand.
@@ -86,6 +92,8 @@ class Work:
     available: int
     labels: Labels | None
     folders: tuple[int, ...]
+    truth: Truth | None
+    threshold: float | None
     problems: tuple[str, ...]
     reference: Reference | None
     loaded: LoadedModel | None
@@ -117,8 +125,9 @@ def prepare(wanted: Request, steps: Steps) -> Work:
     processors = emulated(artifacts, wanted.runtime, wanted.processors, steps)
     everything = find_images(wanted.data)
     images = everything if wanted.limit is None else balanced_subset(everything, wanted.limit, seed=0)
-    labels, folders, problems = _classes(wanted, images, first.labels)
-    if images.labels is None and wanted.max_drop is not None:
+    threshold = _threshold(wanted, first)
+    labels, folders, known, problems = _truth(wanted, images, everything, first.labels, threshold)
+    if threshold is None and images.labels is None and wanted.max_drop is not None:
         raise RequestError(
             f"--max-drop needs classes, and '{wanted.data}' has no class folders: put the photographs of each class "
             "into a folder named after it"
@@ -135,6 +144,8 @@ def prepare(wanted: Request, steps: Steps) -> Work:
         available=len(everything),
         labels=labels,
         folders=folders,
+        truth=known,
+        threshold=threshold,
         problems=tuple(problems),
         reference=reference,
         loaded=loaded,
@@ -163,8 +174,7 @@ def evaluate(work: Work, steps: Steps) -> Result:
     ]
     read = np.logical_and.reduce([float_answers.read, *(here.answers.read for here, *_ in ran)])
     rows = np.flatnonzero(read)
-    labels = None if work.labels is None else work.labels[rows]
-    float_facts = facts.gather(float_answers.logits, float_answers.logits, rows, labels)
+    float_facts = _facts(work, float_answers.logits, float_answers.logits, rows, rows)
     report = Report(
         format_version=contents.FORMAT_VERSION,
         made_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -172,13 +182,15 @@ def evaluate(work: Work, steps: Steps) -> Result:
         model=work.artifacts[0].manifest.model.name,
         max_drop=work.wanted.max_drop,
         data=_data(work, read),
-        float_model=_float_model(work, reference, float_facts, labels is not None),
+        float_model=_float_model(work, reference, float_answers.logits, float_facts, rows),
         artifacts=tuple(
             _outcome(work, *pair, float_answers, float_facts, rows, steps)
             for pair in zip(work.artifacts, ran, strict=True)
         ),
         machine=machine.this(),
         versions=_versions(),
+        activation=work.artifacts[0].manifest.model.activation,
+        threshold=work.threshold,
     )
     with steps.step("writing"):
         write(report, work.images.root, work.wanted.output, work.wanted.force)
@@ -195,6 +207,7 @@ def _require_one_model(artifacts: list[Artifact]) -> None:
         ("image size", lambda a: a.manifest.model.image_size),
         ("preprocessing", lambda a: a.manifest.preprocessing),
         ("labels", lambda a: a.labels),
+        ("activation", lambda a: a.manifest.model.activation),
     )
     for one in artifacts[1:]:
         for what, of in parts:
@@ -213,6 +226,34 @@ def _classes(
     folders, note = data.class_of(images.classes, labels, wanted.class_map)
     numbers = np.array([folders[label] for label in images.labels])
     return numbers, folders, [note] * bool(note) + data.problems(images, folders, labels)
+
+
+def _threshold(wanted: Request, one: Artifact) -> float | None:
+    """The probability from which on an independent label is said; None where classes exclude each other."""
+    if one.manifest.model.activation == "sigmoid":
+        return THRESHOLD if wanted.threshold is None else wanted.threshold
+    if wanted.threshold is not None:
+        raise RequestError(
+            f"--threshold is for independent labels, and the classes of {one.folder} exclude each other: leave it out"
+        )
+    return None
+
+
+def _truth(
+    wanted: Request, images: ImageList, everything: ImageList, labels: tuple[str, ...], threshold: float | None
+) -> tuple[Labels | None, tuple[int, ...], Truth | None, list[str]]:
+    """The photographs' classes and what their folders stand for, or their labels; and what speaks against them."""
+    if threshold is None:
+        numbers, folders, problems = _classes(wanted, images, labels)
+        return numbers, folders, None, problems
+    known = truth.of(images, everything, labels, wanted.class_map)
+    said = f"a label is said where its probability is at least {threshold:g} (--threshold)"
+    if known is not None:
+        return None, (), known, [*known.problems, said]
+    nothing = "nothing says which labels the photographs have"
+    if wanted.max_drop is not None:
+        raise RequestError(f"{nothing}, which --max-drop needs: say it with --class-map, or with class folders")
+    return None, (), None, [f"{nothing}: no accuracy is known, only how far the answers are apart", said]
 
 
 def _shared(wanted: Request, artifacts: list[Artifact], images: ImageList) -> list[str]:
@@ -314,7 +355,7 @@ def _outcome(
     one: Artifact,
     ran: tuple[Ran, ...],
     reference: Answers,
-    float_facts: Facts,
+    float_facts: Facts | LabelFacts,
     rows: Labels,
     steps: Steps,
 ) -> Outcome:
@@ -322,21 +363,23 @@ def _outcome(
     here, *others = ran
     assert here.latency is not None
     m, model = one.manifest, one.manifest.files["model"]
-    labels = None if work.labels is None else work.labels[rows]
     with steps.step(f"comparing {one.name}"):
-        found = facts.gather(here.answers.logits, reference.logits, rows, labels)
-        top1 = top5 = calibration_error = None
-        classes: tuple[contents.ClassDrop, ...] = ()
-        if labels is not None:
-            top1, top5 = facts.compare(found.top1, float_facts.top1), facts.compare(found.top5, float_facts.top5)
-            calibration_error = statistics.calibration_error(found.confidence, found.top1)
-            classes = facts.by_class(found, float_facts, labels, one.labels)
+        found = _facts(work, here.answers.logits, reference.logits, rows, rows)
+        of_classes, of_labels = Classes(), None
+        if isinstance(found, LabelFacts) and isinstance(float_facts, LabelFacts):
+            has = None if work.truth is None else work.truth.has[rows]
+            names = tuple(work.images.files[row] for row in rows.tolist())
+            both = here.answers.logits, reference.logits
+            of_labels = multilabel.judged(found, float_facts, *both, rows, has, one.labels, names)
+        elif isinstance(found, Facts) and isinstance(float_facts, Facts):
+            of_classes = _of_classes(work, one.labels, found, float_facts, rows)
+    judged = of_classes.top1 if of_labels is None else of_labels.accuracy
     grown, note = _growth(work, one, rows, steps)
     processors = tuple(_on_processor(work, other, here, reference, rows) for other in others)
     passed, gate = None, work.wanted.max_drop
-    if gate is not None and top1 is not None:
-        passed = passes(top1, processors, len(rows), gate)
-    agreement = 100 * float((found.said == float_facts.said).mean())
+    if gate is not None and judged is not None:
+        passed = passes(judged, processors, len(rows), gate)
+    agreement = _agreement(found, float_facts)
     divergence = float(found.divergence.mean())
     return Outcome(
         name=one.name,
@@ -349,23 +392,81 @@ def _outcome(
         bytes=model.bytes,
         delegate_calls=m.graph.delegate_calls,
         undelegated=None if m.graph.delegate_calls is None else sum(op.count for op in m.graph.undelegated_ops),
-        verdict=verdict(top1, agreement, processors, len(rows), gate),
+        verdict=verdict(judged, agreement, processors, len(rows), gate, m.model.activation),
         passed=passed,
-        top1=top1,
-        top5=top5,
+        top1=of_classes.top1,
+        top5=of_classes.top5,
         agreement=agreement,
         kl_divergence=divergence if math.isfinite(divergence) else None,
         snr_db=found.snr_db if math.isfinite(found.snr_db) else None,
-        not_finite=int((found.said < 0).sum()),
-        calibration_error=calibration_error,
-        by_class=classes,
-        changed=_changed(work.images, one.labels, found, float_facts, rows, labels),
+        not_finite=int(found.not_finite.sum()),
+        calibration_error=_calibration_error(work, found),
+        by_class=of_classes.by_class,
+        changed=of_classes.changed,
         growth=grown,
         growth_note=note,
         latency=here.latency,
         devices=tuple(work.devices[model.sha256]),
         processors=processors,
+        labels=of_labels,
     )
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the report says of classes that exclude each other; see `Outcome`."""
+
+    top1: Comparison | None = None
+    top5: Comparison | None = None
+    by_class: tuple[contents.ClassDrop, ...] = ()
+    changed: tuple[Changed, ...] = ()
+
+
+def _of_classes(work: Work, names: tuple[str, ...], found: Facts, float_facts: Facts, rows: Labels) -> Classes:
+    labels = None if work.labels is None else work.labels[rows]
+    changed = _changed(work.images, names, found, float_facts, rows, labels)
+    if labels is None:
+        return Classes(changed=changed)
+    return Classes(
+        top1=facts.compare(found.top1, float_facts.top1),
+        top5=facts.compare(found.top5, float_facts.top5),
+        by_class=facts.by_class(found, float_facts, labels, names),
+        changed=changed,
+    )
+
+
+def _facts(work: Work, logits: Logits, reference: Logits, rows: Labels, photographs: Labels) -> Facts | LabelFacts:
+    """The facts of `rows` (N,) of both arrays, which are of the `photographs` (N,), places among the work's."""
+    if work.threshold is None:
+        return facts.gather(logits, reference, rows, None if work.labels is None else work.labels[photographs])
+    has = None if work.truth is None else work.truth.has[photographs]
+    return multilabel.gather(logits, reference, rows, has, work.threshold)
+
+
+def _agreement(one: Facts | LabelFacts, other: Facts | LabelFacts) -> float:
+    """Points of photographs of which both say the same class, or the same labels."""
+    same = (one.said == other.said).reshape(len(one.said), -1).all(1) & (one.not_finite == other.not_finite)
+    return 100 * float(same.mean())
+
+
+def _judged(work: Work, found: Facts | LabelFacts, float_facts: Facts | LabelFacts) -> Comparison | None:
+    """What the gate looks at; None where no truth is known."""
+    ours, theirs = (_right(work, one) for one in (found, float_facts))
+    return None if ours is None or theirs is None else facts.compare(ours, theirs)
+
+
+def _right(work: Work, found: Facts | LabelFacts) -> facts.Right | None:
+    """(N,) which photographs are right, or how much of each; None where no truth is known."""
+    if isinstance(found, LabelFacts):
+        return found.accuracy
+    return None if work.labels is None else found.top1
+
+
+def _calibration_error(work: Work, found: Facts | LabelFacts) -> float | None:
+    """Points; None where no truth is known."""
+    if isinstance(found, LabelFacts):
+        return found.calibration_error
+    return None if work.labels is None else statistics.calibration_error(found.confidence, found.top1)
 
 
 def _on_processor(work: Work, there: Ran, here: Ran, reference: Answers, rows: Labels) -> OnProcessor:
@@ -376,19 +477,20 @@ def _on_processor(work: Work, there: Ran, here: Ran, reference: Answers, rows: L
     logits = np.asarray(there.answers.logits[own])
     ours, floats = (np.asarray(of.logits[common]) for of in (here.answers, reference))
     every = np.arange(len(common))
-    labels = None if work.labels is None else work.labels[common]
-    found, expected = (facts.gather(given, floats, every, labels) for given in (logits, floats))
+    found, here_found, expected = (_facts(work, given, floats, every, common) for given in (logits, ours, floats))
+    judged = _judged(work, found, expected)
     error = relative_error(logits, ours)
     return OnProcessor(
         processor=there.processor,
         runtime=there.runtime,
         instructions=there.instructions,
         photographs=len(common),
-        top1=None if labels is None else facts.compare(found.top1, expected.top1),
-        agreement=100 * float((found.said == expected.said).mean()),
-        here_agreement=100 * top1_agreement(logits, ours),
+        top1=None if isinstance(found, LabelFacts) else judged,
+        agreement=_agreement(found, expected),
+        here_agreement=_agreement(found, here_found),
         here_error=error if math.isfinite(error) else None,
-        not_finite=int((found.said < 0).sum()),
+        not_finite=int(found.not_finite.sum()),
+        label_accuracy=judged if isinstance(found, LabelFacts) else None,
     )
 
 
@@ -441,35 +543,40 @@ def _data(work: Work, read: NDArray[np.bool_]) -> Data:
         except UnreadableImage as error:
             reason = error.reason
         unreadable.append(Unreadable(work.images.files[index], reason))
-    names, counts = work.artifacts[0].labels, np.zeros(len(work.folders), int)
+    names, counts = work.artifacts[0].labels, np.zeros(len(work.images.classes), int)
     if work.images.labels is not None:
-        counts = np.bincount(np.array(work.images.labels)[read], minlength=len(work.folders))
+        counts = np.bincount(np.array(work.images.labels)[read], minlength=len(work.images.classes))
+    meant = tuple(names[label] for label in work.folders) if work.truth is None else work.truth.folders
     return Data(
         folder=str(work.wanted.data),
         photographs=int(read.sum()),
         available=work.available,
         list_sha256=list_hash(work.images),
         classes=tuple(
-            ClassFolder(folder, names[label], int(count))
-            for folder, label, count in zip(work.images.classes, work.folders, counts, strict=True)
-        ),
+            ClassFolder(folder, label, int(count))
+            for folder, label, count in zip(work.images.classes, meant, counts, strict=True)
+        )
+        if meant
+        else (),
         unreadable=tuple(unreadable),
         problems=work.problems,
     )
 
 
-def _float_model(work: Work, reference: Reference, found: Facts, labelled: bool) -> FloatModel:
-    path = work.wanted.reference
-    top1, top5, error = (
-        (
-            100 * float(found.top1.mean()),
-            100 * float(found.top5.mean()),
-            statistics.calibration_error(found.confidence, found.top1),
-        )
-        if labelled
-        else (None, None, None)
-    )
-    return FloatModel(reference.record, None if path is None else str(path), top1, top5, error)
+def _float_model(
+    work: Work, reference: Reference, logits: Logits, found: Facts | LabelFacts, rows: Labels
+) -> FloatModel:
+    path = None if work.wanted.reference is None else str(work.wanted.reference)
+    error = _calibration_error(work, found)
+    if isinstance(found, LabelFacts):
+        accuracy = average = None
+        if found.accuracy is not None and work.truth is not None:
+            accuracy = 100 * float(found.accuracy.mean())
+            every = multilabel.every_label(found, logits, rows, work.truth.has[rows])
+            average = multilabel.mean_average_precision(every)
+        return FloatModel(reference.record, path, None, None, error, accuracy, average)
+    top1, top5 = (100 * float(of.mean()) if work.labels is not None else None for of in (found.top1, found.top5))
+    return FloatModel(reference.record, path, top1, top5, error)
 
 
 def _versions() -> dict[str, str]:
