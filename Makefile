@@ -33,6 +33,7 @@ tools:  ## What compiles the apps' cores and checks the apps
 
 schema: .venv/installed  ## Write the published JSON Schemas anew
 	$(BIN)/python -m volo_edge.artifact > docs/manifest.schema.json
+	$(BIN)/python -m volo_edge.trained > docs/architecture.schema.json
 	$(BIN)/python -m volo_edge.device_results > docs/device-results.schema.json
 	$(BIN)/python -m volo_edge.report.contents > docs/report.schema.json
 

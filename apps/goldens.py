@@ -20,6 +20,7 @@ from PIL import Image
 from volo_edge import artifact, files
 from volo_edge.artifact import Manifest
 from volo_edge.preprocess import Preprocessing, prepare, to_input
+from volo_edge.trained import Assumed
 from volo_edge.validate.metrics import softmax
 from volo_edge.validate.parity import compare
 from volo_edge.variants import DEMO, VARIANTS
@@ -214,7 +215,7 @@ def _write_artifact(folder: Path) -> list[Image.Image]:
                 prefix="",
                 trained_size=preprocessing.crop,
                 architecture=VARIANTS[DEMO].architecture,
-                assumed=(artifact.Assumed("crop-pct", "1.0", "volo_small"),),
+                assumed=(Assumed("crop-pct", "1.0", "volo_small"),),
             ),
             target="executorch",
             backend="xnnpack",

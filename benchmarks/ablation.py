@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("ablation"))
     args = parser.parse_args()
 
-    loaded = checkpoint.load(None)
+    loaded = checkpoint.load()
     preprocessing = Preprocessing.from_crop(loaded.model.architecture.image_size, loaded.variant.crop_pct)
     twin = copy.deepcopy(loaded.model)
     make_twin(twin)

@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("schemes"))
     args = parser.parse_args()
 
-    loaded = checkpoint.load(None)
+    loaded = checkpoint.load()
     preprocessing = Preprocessing.from_crop(loaded.model.architecture.image_size, loaded.variant.crop_pct)
     images = find_images(args.data, need_classes=True)
     batches = list(track(stream(images, preprocessing, 100), "reading", total=-(-len(images) // 100)))

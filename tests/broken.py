@@ -29,7 +29,7 @@ def double_scales(good: Path, layers: tuple[str, ...], output: Path) -> Path:
 def _double(output: Path, layer: str) -> None:
     found = artifact.read(output)
     m = found.manifest
-    edge = decompose(checkpoint.load(None).model, m.preprocessing, LAYOUTS[m.backend], ROBUST)
+    edge = decompose(checkpoint.load().model, m.preprocessing, LAYOUTS[m.backend], ROBUST)
     weight = edge.get_submodule(layer).weight.numpy()
     stored = TARGETS[m.target].module("program").read_weights(found.model_path)
     (place,) = [

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from tests.weights import named_weights
+from volo_edge.artifact import ModelInfo
 from volo_edge.decompose import EdgeVOLO, Layout, decompose
 from volo_edge.model import VOLO
 from volo_edge.preprocess import Preprocessing, normalize
@@ -39,6 +40,24 @@ def edge_model(architecture: Architecture, layout: Layout) -> EdgeVOLO:
 def exported(edge: EdgeVOLO) -> ExportedProgram:
     """`edge` as `lower` takes it."""
     return torch.export.export(edge, (torch.zeros(1, 3, *edge.architecture.image_size),), strict=False)
+
+
+def model_info(name: str, image_size: tuple[int, int], num_classes: int, weights: str) -> ModelInfo:
+    """What a manifest says of a small model."""
+    return ModelInfo(
+        name=name,
+        parameters=12,
+        image_size=image_size,
+        num_classes=num_classes,
+        activation="softmax",
+        weights=weights,
+        weights_sha256="0" * 64,
+        entry="",
+        prefix="",
+        trained_size=image_size,
+        architecture=replace(SMALL, num_classes=num_classes),
+        assumed=(),
+    )
 
 
 def preprocessing_of(architecture: Architecture) -> Preprocessing:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from converters.program import HalfPrecision
+from tests.small import model_info
 from volo_edge import artifact, files
 from volo_edge.artifact import Manifest
 from volo_edge.errors import RequestError
@@ -32,7 +33,7 @@ def write(folder: Path, **changes: Any) -> Manifest:
     pixels, logits = np.full((1, 3, 8, 8), 7, np.float32), np.array([[1.5, 2.5]], np.float32)
     cases = artifact.write_selftest(folder, [photo], pixels, logits, LABELS)
     manifest = Manifest(
-        model=artifact.ModelInfo("volo_small", 12, (8, 8), 2, "small.safetensors", "0" * 64),
+        model=model_info("volo_small", (8, 8), 2, "small.safetensors"),
         target="executorch",
         backend="xnnpack",
         minimum_ios=None,
@@ -91,7 +92,7 @@ def test_a_manifest_satisfies_the_published_schema(tmp_path: Path, parity: Any) 
 @pytest.mark.parametrize(
     ("keys", "value"),
     [
-        (("preprocessing", "interpolation"), "bilinear"),
+        (("preprocessing", "interpolation"), "lanczos"),
         (("preprocessing", "antialias"), False),
         (("preprocessing", "layout"), "NHWC"),
         (("preprocessing", "mean"), [0.5, 0.5]),
@@ -116,8 +117,8 @@ def test_a_bad_value_is_refused_by_the_reader_and_by_the_schema(
 
 def test_a_later_format_says_to_update(tmp_path: Path) -> None:
     write(tmp_path / "a")
-    change(tmp_path / "a", "format_version", value=3)
-    with pytest.raises(RequestError, match="of format 3, and this volo-edge reads 2: update it"):
+    change(tmp_path / "a", "format_version", value=4)
+    with pytest.raises(RequestError, match="of format 4, and this volo-edge reads 3: update it"):
         artifact.read(tmp_path / "a")
 
 

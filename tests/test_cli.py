@@ -24,6 +24,7 @@ from calibration.images import find_images
 from converters.targets import TARGETS
 from tests.command import COMMAND, contents, end, one_line, refusal, run, start, temporary, untouched
 from tests.conftest import Converted
+from tests.small import model_info
 from volo_edge import __version__, artifact, machine
 from volo_edge.artifact import Manifest
 from volo_edge.preprocess import Preprocessing
@@ -635,7 +636,7 @@ def _artifact(folder: Path, target: str = "executorch", labels: Sequence[str] = 
     model.write_bytes(b"no model at all")
     (folder / artifact.LABELS).write_text("".join(f"{label}\n" for label in labels), encoding="utf-8")
     manifest = Manifest(
-        model=artifact.ModelInfo("volo_cifar10", 1, (64, 64), 3, "weights.pth", "0" * 64),
+        model=model_info("volo_cifar10", (64, 64), 3, "weights.pth"),
         target=target,
         backend=TARGETS[target].backends[0],
         minimum_ios=16 if target == "coreml" else None,
@@ -691,11 +692,11 @@ BAD_ARTIFACTS: list[tuple[str, Callable[[Path], object], str]] = [
     ("unknown field", _change(colour="red"), "is no manifest: colour: Unexpected keyword argument"),
     ("wrong type", _change(graph=[]), "is no manifest: graph: "),
     ("bad preprocessing", _change(preprocessing={"resize_to": [0, 0], "crop": [1, 1]}), "resize_to must be"),
-    ("later format", _change(format_version=3), "is of format 3, and this volo-edge reads 2: update it"),
+    ("later format", _change(format_version=4), "is of format 4, and this volo-edge reads 3: update it"),
     (
         "earlier format",
         _change(format_version=1),
-        "of format 1, and this volo-edge reads 2: convert the model again",
+        "of format 1, and this volo-edge reads 3: convert the model again",
     ),
     ("odd format", _change(format_version="one"), "is no manifest: format_version"),
     ("unknown target", _change(target="tflite"), "no target is called 'tflite'"),

@@ -70,7 +70,7 @@ def test_the_saved_file_passes_parity_and_says_what_ran_it(coreml_artifact: Conv
 
 def test_the_saved_file_classifies_the_validation_photographs_as_the_float_model(coreml_artifact: Converted) -> None:
     found = artifact.read(coreml_artifact[0])
-    model = checkpoint.load(None).model
+    model = checkpoint.load().model
     runner = run.load(found.model_path)
     agree, worst = 0, 0.0
     for batch in stream(find_images(calibration.DEMO_VALIDATION), found.manifest.preprocessing, batch_size=50):
@@ -99,7 +99,7 @@ def test_the_package_is_an_ml_program_of_few_axes_with_an_image_input(coreml_art
 
 
 def test_every_saved_weight_is_the_edge_models(coreml_artifact: Converted) -> None:
-    model = checkpoint.load(None).model
+    model = checkpoint.load().model
     edge = decompose(model, Preprocessing.from_crop((64, 64), 1.0), CHANNELS_FIRST)
     expected = {value.astype(np.float16).tobytes() for value in torch_weights(edge)}
     found = {value.astype(np.float16).tobytes() for value in saved_weights(coreml_artifact[0] / "VOLO.mlpackage")}

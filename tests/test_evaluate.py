@@ -263,7 +263,7 @@ def without_times(report: dict[str, Any]) -> dict[str, Any]:
 def test_weights_are_read_back_as_the_model_has_them(artifacts: tuple[Path, Path], number: int) -> None:
     found = artifact.read(artifacts[number])
     m = found.manifest
-    edge = decompose(checkpoint.load(None).model, m.preprocessing, LAYOUTS[m.backend], ROBUST)
+    edge = decompose(checkpoint.load().model, m.preprocessing, LAYOUTS[m.backend], ROBUST)
     saved = growth.with_layers(edge, TARGETS[m.target].module("program").read_weights(found.model_path))
     layers = [name for name, module in edge.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
     for name in layers:
@@ -285,7 +285,7 @@ def test_the_figures_are_those_of_the_saved_files(artifacts: tuple[Path, Path], 
     report = evaluated(run(*command, "--max-drop", "9", "--output", tmp_path / "one"))
     images = balanced_subset(find_images(DEMO_VALIDATION), 100, seed=0)
     labels = np.array(images.labels)
-    loaded = checkpoint.load(None)
+    loaded = checkpoint.load()
     for one, folder in zip(report["artifacts"], artifacts, strict=True):
         found = artifact.read(folder)
         (batch,) = stream(images, found.manifest.preprocessing, 100)

@@ -68,7 +68,7 @@ def test_the_saved_file_classifies_the_validation_photographs_as_the_float_model
     executorch_artifact: Converted,
 ) -> None:
     found = artifact.read(executorch_artifact[0])
-    model = checkpoint.load(None).model
+    model = checkpoint.load().model
     runner = run.load(found.model_path)
     images = find_images(calibration.DEMO_VALIDATION)
     right, agree, squares, signal = 0, 0, 0.0, 0.0
@@ -136,7 +136,7 @@ def test_inspect_tells_what_is_in_the_file(executorch_artifact: Converted) -> No
     said = json.loads(command("inspect", "--json", executorch_artifact[0]).out)
     assert said["program"]["delegates"] == ["XnnpackBackend"]
     kinds = said["program"]["bytes_by_kind"]
-    weights = sum(p.numel() for p in checkpoint.load(None).model.parameters()) * 4
+    weights = sum(p.numel() for p in checkpoint.load().model.parameters()) * 4
     assert 0.99 < sum(kinds.values()) / weights < 1.01
 
 

@@ -143,7 +143,7 @@ def test_ranges_are_those_of_the_values(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_half_precision_cannot_hold_is_kept_in_single(tmp_path: Path) -> None:
-    model = checkpoint.load(None).model
+    model = checkpoint.load().model
     attn = model.network[2][0].attn  # the first transformer's
     width = attn.proj.in_features
     attn.qkv.weight.data[2 * width :] *= 1e6

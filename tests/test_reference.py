@@ -106,7 +106,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_the_float_model(reference: Path) -> None:
     found = file.read(reference)
-    loaded = checkpoint.load(None)
+    loaded = checkpoint.load()
     assert found.record.weights_sha256 == loaded.weights_sha256
     images = ImageList(DEMO_VALIDATION, found.files)
     (batch,) = stream(images, found.record.preprocessing, 40)
@@ -139,7 +139,7 @@ def test_a_reference_that_is_none(tmp_path: Path, reference: Path) -> None:
     np.savez(bad, **{**arrays, "labels": arrays["labels"][:-1]})
     with pytest.raises(RequestError, match="do not fit each other"):
         file.read(bad)
-    for changed, said in (({"format_version": 2}, "of format 2"), ({"device": "abacus"}, "device")):
+    for changed, said in (({"format_version": 3}, "of format 3"), ({"device": "abacus"}, "device")):
         record = json.dumps(json.loads(str(arrays["record"])) | changed)
         np.savez(bad, **{**arrays, "record": np.array(record)})
         with pytest.raises(RequestError, match=said):

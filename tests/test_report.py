@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.small import SMALL
 from tests.test_device_results import RESULTS
 from volo_edge import device_results
 from volo_edge.errors import RequestError
@@ -91,13 +92,14 @@ def outcome(name: str, drop: float, passed: bool | None = None, **changes: objec
 
 def report(*artifacts: Outcome, max_drop: float | None = None, unreadable: tuple[Unreadable, ...] = ()) -> Report:
     record = Record(
-        format_version=1,
+        format_version=2,
         made_at="2026-01-31T12:00:00Z",
         model="volo_small",
         weights="small.safetensors",
         weights_sha256="1" * 64,
-        image_size=(8, 8),
-        num_classes=2,
+        entry="",
+        prefix="",
+        architecture=replace(SMALL, num_classes=2),
         preprocessing=Preprocessing.from_crop((8, 8), 1.0),
         device="cpu",
         device_name="a processor",

@@ -91,7 +91,7 @@ def test_a_saved_file_holds_what_its_scheme_says_and_computes_it(
 def test_a_scheme_keeps_the_answers_of_the_demo_and_of_its_twin(name: str, twin: bool) -> None:
     """In torch, as it is lowered; `benchmarks/schemes.py` measures the files on many more photographs."""
     scheme = SCHEMES[name]
-    loaded = checkpoint.load(None)
+    loaded = checkpoint.load()
     if twin:
         make_twin(loaded.model)
     preprocessing = Preprocessing.from_crop(loaded.model.architecture.image_size, loaded.variant.crop_pct)

@@ -152,7 +152,7 @@ def test_the_report(whole: tuple[Path, dict[str, Any]]) -> None:
     from volo_edge.decompose import decompose
     from volo_edge.preprocess import Preprocessing
 
-    model = checkpoint.load(None).model
+    model = checkpoint.load().model
     edge = decompose(model, Preprocessing.from_crop(model.architecture.image_size, 1.0), LAYOUTS["xnnpack"])
     names = [layer["name"] for layer in report["layers"]]
     assert names == list(precisions(edge, SCHEMES["int8-dynamic"]))

@@ -22,27 +22,14 @@ from volo_edge.activation import Activation
 from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.formats import Format
 from volo_edge.preprocess import Preprocessing
+from volo_edge.trained import Assumed
 from volo_edge.validate.parity import Parity
 from volo_edge.variants import Architecture
 
 FORMAT_VERSION = 3
 LABELS = "labels.txt"
 SELFTEST = "selftest"
-
-
-@dataclass(frozen=True)
-class Assumed:
-    """Something about the model that its tensors do not say, what was taken for it, and who said so.
-
-    Args:
-        what: the option of `volo-edge convert` that says otherwise, without its dashes: "mean".
-        value: as that option takes it: "0.485,0.456,0.406".
-        source: "--mean", "config.json", "args in the checkpoint", "volo_d1_224", ...
-    """
-
-    what: str
-    value: str
-    source: str
+SHIPPED = "CIFAR-10 thumbnails that ship with volo-edge"
 
 
 @dataclass(frozen=True)
@@ -201,6 +188,7 @@ class Manifest:
         tools: versions of what made it.
         half_precision: of a Core ML package that computes in half precision, how near its values come to the limits of
             that; null elsewhere.
+        photographs: where those of `parity` and of the self-test are from: the folder that was given, or `SHIPPED`.
     """
 
     model: ModelInfo
@@ -215,6 +203,7 @@ class Manifest:
     selftest: Selftest
     tools: dict[str, str]
     half_precision: HalfPrecision | None = None
+    photographs: str = SHIPPED
     format_version: Literal[3] = 3
 
 

@@ -9,7 +9,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +19,7 @@ from volo_edge.errors import GateError, RequestError, did_you_mean
 
 if TYPE_CHECKING:
     from volo_edge.selftest import Tested
+    from volo_edge.trained import ModelRequest
 
 EXIT_STATUS = "exit status: 0 done; 2 bad request or input, or interrupted; 3 a gate failed; 1 anything else"
 
@@ -34,6 +35,13 @@ class Parser(argparse.ArgumentParser):
         raise RequestError(f"{message}; see '{self.prog} --help'")
 
 
+def _model(args: argparse.Namespace) -> ModelRequest:
+    """The trained model that a command names, and what it says of it."""
+    from volo_edge.trained import ModelRequest
+
+    return ModelRequest(**{name.name: getattr(args, name.name) for name in fields(ModelRequest)})
+
+
 def convert(args: argparse.Namespace, console: Console) -> None:
     """Convert a VOLO to a file that phones run, and prove the file."""
     from volo_edge.request import Request, check
@@ -43,9 +51,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         backend=args.backend,
         scheme=args.quantize,
         minimum_ios=args.minimum_ios,
-        model=args.model,
-        weights=args.weights,
-        image_size=args.image_size,
+        model=_model(args),
         photographs=args.calibration,
         calibration_size=args.calibration_size,
         labels=args.labels,
@@ -65,7 +71,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         result = run(request, steps)
     if console.json:
         times = {"lowering_seconds": result.lowering_seconds, "seconds": result.seconds}
-        written = {"artifact": str(result.folder), "skipped": result.skipped, **times}
+        written = {"artifact": str(result.folder), "told": result.told, "skipped": result.skipped, **times}
         console.result(written | {"manifest": as_json(result.manifest)})
     show.converted(console, result)
 
@@ -213,9 +219,7 @@ def sensitivity(args: argparse.Namespace, console: Console) -> None:
         target=args.target,
         backend=args.backend,
         scheme=args.quantize,
-        model=args.model,
-        weights=args.weights,
-        image_size=args.image_size,
+        model=_model(args),
         calibration=args.calibration,
         calibration_size=args.calibration_size,
         data=args.data,
@@ -244,9 +248,7 @@ def reference(args: argparse.Namespace, console: Console) -> None:
     from volo_edge.reference.request import Request, check
 
     request = Request(
-        model=args.model,
-        weights=args.weights,
-        image_size=args.image_size,
+        model=_model(args),
         data=args.data,
         device=args.device,
         limit=args.limit,
@@ -347,6 +349,11 @@ def pixels(text: str) -> tuple[int, int]:
     return int(sides[1]), int(sides[2] or sides[1])
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """What "0.5,0.5,0.5" or "0.5" says."""
+    return tuple(float(part) for part in text.split(","))
+
+
 def names(text: str) -> tuple[str, ...]:
     """What "a,b" lists, each once."""
     return tuple(dict.fromkeys(filter(None, (part.strip() for part in text.split(",")))))
@@ -373,6 +380,25 @@ def parser() -> Parser:
             "--weights", metavar="FILE", help=".pth.tar, .pth, .safetensors or hf-hub:timm/NAME; else the demo's"
         )
         sub.add_argument("--image-size", metavar="N", type=pixels, help="pixels a side, or HEIGHTxWIDTH")
+        said = sub.add_argument_group(
+            "how it was trained", "found in the weights' config.json or arguments, else as the published models were"
+        )
+        said.add_argument(
+            "--entry", metavar="NAME", help="where in the checkpoint the weights are: state_dict_ema, ..."
+        )
+        said.add_argument(
+            "--architecture",
+            metavar="FILE.json",
+            type=Path,
+            help="heads of a VOLO of no known kind; docs/checkpoints.md",
+        )
+        said.add_argument("--pool", metavar="token|avg|mean", help="what the head reads: timm's global_pool")
+        said.add_argument("--mean", metavar="R,G,B", type=numbers, help="of the pixels in 0..1; one number for all")
+        said.add_argument("--std", metavar="R,G,B", type=numbers, help="their standard deviation")
+        said.add_argument("--crop-pct", metavar="F", type=float, help="side of the crop over that of the photograph")
+        said.add_argument("--resize", metavar="N", type=pixels, help="pixels the photograph is resized to, instead")
+        said.add_argument("--interpolation", metavar="bicubic|bilinear", help="of the resizing")
+        said.add_argument("--crop-mode", metavar="center|squash", help="keep the photograph's shape, or do not")
 
     def program(sub: Parser) -> None:
         """The arguments that say what is to be made of which model."""

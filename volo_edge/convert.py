@@ -28,7 +28,7 @@ from converters.runner import Array, RuntimeMissing
 from converters.targets import Choice
 from volo_edge import __version__, activation, artifact, checkpoint, files, machine
 from volo_edge.activation import Activation
-from volo_edge.artifact import Assumed, Graph, Manifest, ModelInfo, UndelegatedOp
+from volo_edge.artifact import Graph, Manifest, ModelInfo, UndelegatedOp
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
 from volo_edge.decompose import LAYOUTS, decompose
@@ -42,8 +42,10 @@ from volo_edge.quantize.export import quantize
 from volo_edge.quantize.layers import precisions
 from volo_edge.quantize.transforms import ROBUST
 from volo_edge.request import Request, check
+from volo_edge.trained import Assumed
 from volo_edge.validate.parity import Parity, compare, not_run
 from volo_edge.validate.reference import float_logits
+from volo_edge.variants import DEMO
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,12 +65,14 @@ class Converted:
     Args:
         folder: the artifact.
         manifest: its manifest.
+        told: what was taken of the checkpoint and what was left, a sentence each.
         skipped: names of files among the photographs that are no images.
         lowering_seconds, seconds: how long lowering took, and everything.
     """
 
     folder: Path
     manifest: Manifest
+    told: tuple[str, ...]
     skipped: tuple[str, ...]
     lowering_seconds: float
     seconds: float
@@ -88,11 +92,11 @@ def convert(request: Request, steps: Steps) -> Converted:
     here, processors = _where(request, steps)
     photographs = find_images(request.photographs or calibration.DEMO_CALIBRATION)
     with steps.step("reading weights"):
-        loaded = checkpoint.load(request.weights, request.model, request.image_size)
-    size, num_classes = loaded.model.architecture.image_size, loaded.model.architecture.num_classes
+        loaded = checkpoint.load(request.model)
+    num_classes = loaded.model.architecture.num_classes
     head = activation.chosen(request.activation, num_classes)
     labels = labels_for(loaded.variant, num_classes, request.labels)
-    preprocessing = Preprocessing.from_crop(size, loaded.variant.crop_pct)
+    preprocessing, told = loaded.preprocessing, (*loaded.told, *_strange(request, loaded))
     output = request.output or Path(choice.name(loaded.variant.name))
 
     with files.new_folder(output, files.MANIFEST, request.force) as folder:
@@ -104,7 +108,7 @@ def convert(request: Request, steps: Steps) -> Converted:
                 said = doubts(fit, preprocessing, num_classes)
             calibrated = artifact.Calibration(len(fit), CALIBRATION_SEED, list_hash(fit), said)
         shots, images = _photographs(proof, preprocessing, skipped)
-        together = machine.images_together(size)
+        together = machine.images_together(preprocessing.crop)
         with steps.step("float reference", len(images)) as advance:
             run = partial(float_logits, loaded.model, preprocessing=preprocessing)
             reference = _in_turn(run, images, together, advance)
@@ -170,6 +174,7 @@ def convert(request: Request, steps: Steps) -> Converted:
             files=artifact.describe_files(folder.working, target.file, cases),
             graph=_graph(contents, reasons, macs),
             half_precision=half,
+            photographs=str(request.photographs) if request.photographs else artifact.SHIPPED,
             parity=tuple(parities),
             selftest=artifact.Selftest(cases, parity.runtime or "float reference", scheme.tolerance),
             tools=_tools(),
@@ -185,7 +190,17 @@ def convert(request: Request, steps: Steps) -> Converted:
             f"parity failed on {where}; {scheme.name} may have {scheme.tolerance:.0e}; kept as {folder.path}, not to "
             "be shipped"
         )
-    return Converted(output, manifest, tuple(skipped), lowering_seconds, time.monotonic() - start)
+    return Converted(output, manifest, told, tuple(skipped), lowering_seconds, time.monotonic() - start)
+
+
+def _strange(request: Request, loaded: LoadedModel) -> tuple[str, ...]:
+    """A sentence where the file is proved on photographs of another kind than its model was trained on."""
+    if request.photographs is not None or loaded.variant.name == DEMO:
+        return ()
+    return (
+        f"parity and the self-test are on {artifact.SHIPPED}, not on photographs of the model's own kind: "
+        "give some with --calibration DIR",
+    )
 
 
 def _where(request: Request, steps: Steps) -> tuple[str | None, tuple[str, ...]]:
@@ -234,13 +249,16 @@ def _model_info(loaded: LoadedModel, head: Activation, request: Request) -> Mode
         image_size=architecture.image_size,
         num_classes=architecture.num_classes,
         activation=head,
-        entry=loaded.entry,
-        prefix="",
-        trained_size=architecture.image_size,
-        architecture=architecture,
-        assumed=(Assumed("activation", head, "--activation" if request.activation else "the usual one"),),
-        weights=loaded.source if loaded.source.startswith(checkpoint.HUB) else loaded.path.name,
+        weights=loaded.name,
         weights_sha256=loaded.weights_sha256,
+        entry=loaded.entry,
+        prefix=loaded.prefix,
+        trained_size=loaded.trained_size,
+        architecture=architecture,
+        assumed=(
+            *loaded.assumed,
+            Assumed("activation", head, "--activation" if request.activation else "the usual one"),
+        ),
     )
 
 

@@ -27,12 +27,14 @@ class Format(Generic[T]):
         version: the `format_version` that is read.
         what: what such a file is called: "manifest".
         remedy: what to do about a bad one: "convert the model again".
+        by_people: people write such files and may leave out what has a default; what we write has every field.
     """
 
     root: type[T]
     version: int
     what: str
     remedy: str
+    by_people: bool = False
 
     @cached_property
     def _adapter(self) -> TypeAdapter[T]:
@@ -49,7 +51,7 @@ class Format(Generic[T]):
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema (2020-12) of such a file."""
-        schema = self._adapter.json_schema(mode="serialization")
+        schema = self._adapter.json_schema(mode="validation" if self.by_people else "serialization")
         return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
     def read(self, path: Path) -> T:

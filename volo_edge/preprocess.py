@@ -69,8 +69,8 @@ class Preprocessing:
     antialias: Literal[True] = True
     crop: tuple[int, int]
     input_range: tuple[float, float] = (0.0, 255.0)
-    mean: tuple[float, ...] = IMAGENET_MEAN
-    std: tuple[float, ...] = IMAGENET_STD
+    mean: tuple[float, float, float] | tuple[float] = IMAGENET_MEAN
+    std: tuple[float, float, float] | tuple[float] = IMAGENET_STD
     layout: Literal["NCHW"] = "NCHW"
     normalization_in_model: Literal[True] = True
 

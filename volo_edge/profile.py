@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from converters.executorch import arm64
 from converters.process import lines, python
 from converters.targets import Choice, choose
-from volo_edge import machine, variants
+from volo_edge import machine
 from volo_edge.artifact import Artifact, Manifest
 from volo_edge.console import Steps
 from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
@@ -165,14 +165,9 @@ def _shapes(example: _Example) -> tuple[object, ...]:
 
 def _edge(manifest: Manifest) -> EdgeVOLO:
     """A model as the manifest says, of random weights."""
-    architecture = replace(
-        variants.find(manifest.model.name).architecture,
-        image_size=manifest.model.image_size,
-        num_classes=manifest.model.num_classes,
-    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = VOLO(architecture).eval()
+        model = VOLO(manifest.model.architecture).eval()
     return decompose(model, manifest.preprocessing, LAYOUTS["xnnpack"], consume=True)
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from converters.executorch.arm64 import processors
 from converters.targets import RUNTIMES, Choice, choose
-from volo_edge import activation, files, variants
+from volo_edge import activation, files, trained, variants
 from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.quantize import Scheme
+from volo_edge.trained import DEMO_MODEL, ModelRequest
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Request:
 
     Args:
         target, backend, scheme, minimum_ios: names and number, see `converters.targets.choose`.
-        model, weights, image_size: see `volo_edge.checkpoint.load`.
+        model: which trained model, and how it was trained.
         photographs: folder of images to calibrate on and to prove the file on.
         calibration_size: how many of them to calibrate on, at most.
         labels: file with the classes' names, one a line.
@@ -34,9 +35,7 @@ class Request:
     backend: str | None = None
     scheme: str | None = None
     minimum_ios: int | None = None
-    model: str | None = None
-    weights: str | None = None
-    image_size: tuple[int, int] | None = None
+    model: ModelRequest = DEMO_MODEL
     photographs: Path | None = None
     calibration_size: int = 256
     labels: Path | None = None
@@ -54,14 +53,14 @@ def check(request: Request) -> Choice:
     choice = choose(request.target, request.backend, request.scheme, request.minimum_ios)
     check_runtime(request.runtime, choice.backend)
     check_processors(request.processors, request.runtime)
-    check_model(request.model, request.weights, request.image_size)
+    check_model(request.model)
     activation.check(request.activation)
     for path, what in ((request.photographs, "folder of images"), (request.labels, "file of labels")):
         if path is not None and not path.exists():
             raise RequestError(f"there is no {what} at {path}")
     if request.calibration_size < 1:
         raise RequestError(f"--calibration-size {request.calibration_size}: take at least 1, 256 are usual")
-    check_calibration(choice.scheme, request.weights, request.photographs)
+    check_calibration(choice.scheme, request.model.weights, request.photographs)
     if request.output is not None:
         files.check_replaceable(request.output, files.MANIFEST, request.force)
     return choice
@@ -99,14 +98,17 @@ def check_profile(profile: bool, threads: int | None, runtime: str | None, backe
         )
 
 
-def check_model(model: str | None, weights: str | None, image_size: tuple[int, int] | None) -> None:
-    """RequestError where there is no such model, image size or file of weights."""
+def check_model(model: ModelRequest) -> None:
+    """RequestError where there is no such model, image size, setting or file."""
     variant = None
-    if model is not None or weights is None:
-        variant = variants.find(model or variants.DEMO)
-    if variant is not None and image_size is not None:
-        replace(variant.architecture, image_size=image_size)  # which refuses what the grid cannot hold
-    check_weights(weights, "a .pth.tar, .pth or .safetensors file, or hf-hub:NAME")
+    if model.model is not None or model.weights is None:
+        variant = variants.find(model.model or variants.DEMO)
+    if variant is not None and model.image_size is not None:
+        replace(variant.architecture, image_size=model.image_size)  # which refuses what the grid cannot hold
+    if model.architecture is not None and model.model is not None:
+        raise RequestError("--model and --architecture both say which model it is: give one of them")
+    trained.check(model)
+    check_weights(model.weights, "a .pth.tar, .pth or .safetensors file, or hf-hub:NAME")
 
 
 def check_weights(weights: str | None, wanted: str) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from converters.program import HalfPrecision, Layer, Operation, Program, TensorType
     from volo_edge.app import App
-    from volo_edge.artifact import Artifact, Manifest, ModelInfo
+    from volo_edge.artifact import Artifact, Manifest
     from volo_edge.benchmark.measure import Benchmark
     from volo_edge.convert import Converted
     from volo_edge.devices.benchmark import Benchmarked
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from volo_edge.selftest import Tested
     from volo_edge.sensitivity.measure import Layer as MeasuredLayer
     from volo_edge.sensitivity.measure import Measured, Result, Work
+    from volo_edge.trained import Assumed
     from volo_edge.validate.parity import Parity
 
 
@@ -50,6 +51,38 @@ def doubts(console: Console, sentences: Sequence[str]) -> None:
     """What speaks against the calibration photographs."""
     for sentence in sentences:
         console.note(f"calibration: {sentence}")
+
+
+def told(console: Console, sentences: Sequence[str]) -> None:
+    """What was taken of a checkpoint, and what was left."""
+    for sentence in sentences:
+        console.note(sentence)
+
+
+def trained(console: Console, manifest: Manifest) -> None:
+    """Which model it is, where it was in the checkpoint, and all that was taken for what its tensors do not say."""
+    model = manifest.model
+    where = f", from {model.entry or 'the top'}" + (f" without '{model.prefix}'" if model.prefix else "")
+    resized = "" if model.trained_size == model.image_size else f", trained at {_pixels(model.trained_size)}"
+    console.say(
+        f"model    {model.name}, {counted(model.num_classes, model.activation)}, {_pixels(model.image_size)} pixels{resized}"
+        f"{where if model.entry or model.prefix else ''}"
+    )
+    console.say(f"head     {model.activation}: {MEANING[model.activation]}")
+    for number, line in enumerate(_assumed(model.assumed)):
+        console.say(f"{'' if number else 'assumed':9}{line}")
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _assumed(assumed: Sequence[Assumed]) -> list[str]:
+    """A line for each who said something of how a model was trained: what it was, and who it was."""
+    by_source: defaultdict[str, list[str]] = defaultdict(list)
+    for one in assumed:
+        by_source[one.source].append(f"{one.what} {one.value}")
+    return [f"{', '.join(said)} ({source})" for source, said in by_source.items()]
 
 
 def models(console: Console) -> None:
@@ -137,8 +170,9 @@ def converted(console: Console, result: Converted) -> None:
     doubts(console, calibrated.doubts if calibrated else ())
     if warning := SCHEMES[manifest.quantization.scheme].warning:
         console.note(f"{manifest.quantization.scheme}: {warning}")
+    told(console, result.told)
     console.say(f"wrote    {result.folder}/{model.path}  {size(model.bytes)}, {result.seconds:.0f} s")
-    console.say(f"head     {_head(manifest.model)}")
+    trained(console, manifest)
     parity(console, manifest)
     if manifest.half_precision is not None:
         console.say(f"range    {_range(manifest.half_precision)}")
@@ -151,13 +185,6 @@ def converted(console: Console, result: Converted) -> None:
         console.say(f"         drag {model.path} into Xcode")
     if advice := SCHEMES[manifest.quantization.scheme].advice:
         console.say(f"         {advice}")
-
-
-def _head(model: ModelInfo) -> str:
-    """What its logits mean, and whether anyone said so."""
-    unasked = any(one.what == "activation" and one.source != "--activation" for one in model.assumed)
-    otherwise = "; assumed, --activation sigmoid says otherwise" if unasked else ""
-    return f"{model.activation}: {MEANING[model.activation]}{otherwise}"
 
 
 def _range(half: HalfPrecision) -> str:
@@ -194,15 +221,15 @@ def predictions(console: Console, result: Predictions) -> None:
 def inspected(console: Console, artifact: Artifact, program: Program) -> None:
     """What an artifact's file holds."""
     m = artifact.manifest
-    height, width = m.model.image_size
     say = console.say
-    kind = counted(m.model.num_classes, m.model.activation)
-    say(f"model    {m.model.name}, {m.model.parameters / 1e6:.1f} M parameters, {kind}")
-    say(f"head     {_head(m.model)}")
-    say(f"weights  {m.model.weights}, sha256 {m.model.weights_sha256[:16]}")
+    trained(console, m)
+    say(
+        f"weights  {m.model.weights}, sha256 {m.model.weights_sha256[:16]}, {m.model.parameters / 1e6:.1f} M parameters"
+    )
     say(f"target   {m.target} ({m.backend}), {m.quantization.scheme}, {_requirement(m)}")
     say(f"file     {m.files['model'].path}, {size(program.file_bytes)}")
-    say(f"input    {', '.join(f'{list(t.shape)} {t.dtype}' for t in program.inputs)}: {height}x{width}, RGB in 0..255")
+    inputs = ", ".join(f"{list(t.shape)} {t.dtype}" for t in program.inputs)
+    say(f"input    {inputs}: {_pixels(m.model.image_size)}, {m.preprocessing.color} in 0..255")
     say(f"output   {', '.join(_output(t) for t in program.outputs)}")
     say(f"macs     {m.graph.macs / 1e9:.2f} billion an image")
     parity(console, m)

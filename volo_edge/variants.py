@@ -66,6 +66,12 @@ class Architecture:
             )
         if kernel % 2 == 0 or stride < 1:
             raise RequestError(f"outlook attention needs an odd kernel and a positive stride, not {kernel}/{stride}")
+        for width, heads in zip(self.embed_dims, self.num_heads, strict=True):
+            if width % heads:
+                raise RequestError(
+                    f"a stage {width} channels wide does not divide into {heads} heads: --architecture FILE.json gives "
+                    "num_heads"
+                )
         for side in self.grid:  # one attention row per window: the windows and the pooled grid must be as many
             if (side + 2 * self.outlook_padding - kernel) // stride + 1 != -(-side // stride):
                 raise RequestError(
@@ -93,7 +99,8 @@ class Variant:
         architecture: at the image size it was trained for.
         crop_pct: side of the centre crop over the side the photograph is resized to.
         checkpoint: the official release's file name, "" where there is none.
-        top1: published ImageNet top-1 in percent at this size; the demo model's is CIFAR-10's, measured.
+        top1: published ImageNet top-1 in percent at this size; the demo model's is CIFAR-10's, measured. nan of a
+            model that has no name.
         labels: names of the classes; () for ImageNet-1k's.
     """
 

@@ -289,10 +289,8 @@ def _reference(request: Request, one: Artifact, images: Array) -> Array | None:
         if request.against:
             raise RequestError(f"peers need the float model of {one.folder}: pass its weights with --weights FILE")
         return None
-    loaded = checkpoint.load(request.weights, model.name, model.image_size)
-    if loaded.weights_sha256 != model.weights_sha256:
-        raise RequestError(f"{request.weights} is not what {one.folder} was made from: pass that file")
-    return float_logits(loaded.model, images, one.manifest.preprocessing)
+    loaded = checkpoint.again(request.weights, one.manifest)
+    return float_logits(loaded.model, images, loaded.preprocessing)
 
 
 def _versions() -> dict[str, str]:

@@ -45,7 +45,7 @@ def of_peer(name: str, folder: Path, weights: str | None, threads: int, images: 
         work: an empty folder.
     """
     manifest = artifact.read(folder).manifest
-    loaded = checkpoint.load(weights, manifest.model.name, manifest.model.image_size)
+    loaded = checkpoint.again(weights, manifest)
     normalized = normalize(images, manifest.preprocessing).astype(np.float32)
     run = _PEERS[name](loaded.model, normalized, threads, work)
     return lambda image: run(normalize(image, manifest.preprocessing).astype(np.float32))

@@ -205,6 +205,8 @@ def _require_one_model(artifacts: list[Artifact]) -> None:
     parts: tuple[tuple[str, Callable[[Artifact], object]], ...] = (
         ("weights", lambda a: a.manifest.model.weights_sha256),
         ("image size", lambda a: a.manifest.model.image_size),
+        ("architecture", lambda a: a.manifest.model.architecture),
+        ("entry", lambda a: (a.manifest.model.entry, a.manifest.model.prefix)),
         ("preprocessing", lambda a: a.manifest.preprocessing),
         ("labels", lambda a: a.labels),
         ("activation", lambda a: a.manifest.model.activation),
@@ -303,8 +305,11 @@ def _require_same(record: Record, one: Artifact, what: str) -> None:
             f"{what}: of other weights ({record.weights_sha256[:16]}) than {one.folder} "
             f"({model.weights_sha256[:16]}): {remedy}"
         )
-    if record.preprocessing != one.manifest.preprocessing or record.num_classes != model.num_classes:
-        raise RequestError(f"{what}: computed with another preprocessing or image size than {one.folder}: {remedy}")
+    made = (model.weights_sha256, model.entry, model.prefix, model.architecture, one.manifest.preprocessing)
+    if record.identity != made:
+        raise RequestError(
+            f"{what}: of another preprocessing, image size, entry or architecture than {one.folder}: {remedy}"
+        )
 
 
 def _weights(wanted: Request, one: Artifact, needed: bool) -> LoadedModel | None:
@@ -317,13 +322,7 @@ def _weights(wanted: Request, one: Artifact, needed: bool) -> LoadedModel | None
                 "with --weights FILE, or its answers with --reference FILE"
             )
         return None
-    loaded = checkpoint.load(wanted.weights, model.name, model.image_size)
-    if loaded.weights_sha256 != model.weights_sha256:
-        raise RequestError(
-            f"{wanted.weights} is not what {one.folder} was made from ({model.weights}, sha256 "
-            f"{model.weights_sha256[:16]}): pass that file"
-        )
-    return loaded
+    return checkpoint.again(wanted.weights, one.manifest)
 
 
 def _devices(wanted: Request, artifacts: list[Artifact]) -> dict[str, list[DeviceResults]]:

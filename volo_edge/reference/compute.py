@@ -55,7 +55,7 @@ def compute(request: Request, steps: Steps) -> Result:
     if request.limit is not None:
         images = balanced_subset(images, request.limit, seed=0)
     with steps.step("reading weights"):
-        loaded = checkpoint.load(request.weights, request.model, request.image_size)
+        loaded = checkpoint.load(request.model)
     state = files.state_folder(request.output)
     reference, resumed = of(loaded, images, request.device, state, steps)
     if not reference.read.any():
@@ -69,17 +69,17 @@ def compute(request: Request, steps: Steps) -> Result:
 
 def of(loaded: LoadedModel, images: ImageList, device: str, state: Path, steps: Steps) -> tuple[Reference, int]:
     """The float model's logits for `images`, and how many of them an earlier run had left in the folder `state`."""
-    architecture = loaded.model.architecture
-    preprocessing = Preprocessing.from_crop(architecture.image_size, loaded.variant.crop_pct)
+    architecture, preprocessing = loaded.model.architecture, loaded.preprocessing
     chosen = choose(device)
     record = Record(
         format_version=file.FORMAT_VERSION,
         made_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         model=loaded.variant.name,
-        weights=loaded.source if loaded.source.startswith(checkpoint.HUB) else loaded.path.name,
+        weights=loaded.name,
         weights_sha256=loaded.weights_sha256,
-        image_size=architecture.image_size,
-        num_classes=architecture.num_classes,
+        entry=loaded.entry,
+        prefix=loaded.prefix,
+        architecture=architecture,
         preprocessing=preprocessing,
         device=chosen.type,  # type: ignore[arg-type]
         device_name=_name(chosen),
@@ -88,7 +88,7 @@ def of(loaded: LoadedModel, images: ImageList, device: str, state: Path, steps: 
         classes=images.classes,
         versions={"volo_edge": __version__, **{name: version(name) for name in ("torch", "numpy", "pillow")}},
     )
-    key = files.key(record.weights_sha256, record.list_sha256, preprocessing, chosen.type, record.versions["torch"])
+    key = files.key(*record.identity, record.list_sha256, chosen.type, record.versions["torch"])
     resumed: list[int] = []
     with steps.step(f"float reference on {record.device_name}", len(images)) as advance:
 

@@ -21,8 +21,9 @@ from volo_edge.formats import Format
 from volo_edge.preprocess import Preprocessing
 from volo_edge.validate.answers import Answers
 from volo_edge.validate.metrics import Logits
+from volo_edge.variants import Architecture
 
-FORMAT_VERSION: Literal[1] = 1
+FORMAT_VERSION: Literal[2] = 2
 _REMEDY = "compute it again with 'volo-edge reference'"
 
 
@@ -31,12 +32,12 @@ class Record:
     """How a float reference was made.
 
     Args:
-        format_version: 1.
+        format_version: 2.
         made_at: UTC, ISO 8601.
         model: name of the variant.
         weights, weights_sha256: the file's name and hash.
-        image_size: (height, width) in pixels.
-        num_classes: logits of a photograph.
+        entry, prefix: where in that file they were, see `volo_edge.checkpoint.LoadedModel`.
+        architecture: of the model, field for field.
         preprocessing: how a photograph became the input.
         device: "cpu", "cuda" or "mps".
         device_name: what it is, as a person knows it.
@@ -46,13 +47,14 @@ class Record:
         versions: of what computed it.
     """
 
-    format_version: Literal[1]
+    format_version: Literal[2]
     made_at: str
     model: str
     weights: str
     weights_sha256: str
-    image_size: tuple[int, int]
-    num_classes: int
+    entry: str
+    prefix: str
+    architecture: Architecture
     preprocessing: Preprocessing
     device: Literal["cpu", "cuda", "mps"]
     device_name: str
@@ -60,6 +62,11 @@ class Record:
     list_sha256: str
     classes: tuple[str, ...]
     versions: dict[str, str]
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """All that the answers for a photograph depend on, but for the machine."""
+        return self.weights_sha256, self.entry, self.prefix, self.architecture, self.preprocessing
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +134,9 @@ def read(path: Path) -> Reference:
     except Exception as error:  # zipfile and numpy each raise their own
         raise RequestError(f"{path} is no float reference, or damaged ({error}): {_REMEDY}") from None
     record = Format(Record, FORMAT_VERSION, "float reference", _REMEDY).parse(str(text), path)
-    if logits.shape[1] != record.num_classes:
-        raise RequestError(f"{path} is damaged: {logits.shape[1]} logits for {record.num_classes} classes; {_REMEDY}")
+    classes = record.architecture.num_classes
+    if logits.shape[1] != classes:
+        raise RequestError(f"{path} is damaged: {logits.shape[1]} logits for {classes} classes; {_REMEDY}")
     return Reference(record, tuple(names.tolist()), labels.astype(np.int64), readable.astype(bool), logits)
 
 

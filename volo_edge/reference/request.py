@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from volo_edge import files, request
 from volo_edge.errors import RequestError, did_you_mean
+from volo_edge.trained import ModelRequest
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -17,7 +18,7 @@ class Request:
     """A float reference; None stands for a default.
 
     Args:
-        model, weights, image_size: see `volo_edge.checkpoint.load`.
+        model: which trained model, and how it was trained.
         data: folder of photographs, in class folders or without.
         device: "auto", "cpu", "cuda" or "mps".
         limit: how many photographs, as many of each class; None for all.
@@ -25,9 +26,7 @@ class Request:
         force: whether to replace a file that is there.
     """
 
-    model: str | None
-    weights: str | None
-    image_size: tuple[int, int] | None
+    model: ModelRequest
     data: Path
     device: str
     limit: int | None
@@ -37,7 +36,7 @@ class Request:
 
 def check(wanted: Request) -> None:
     """RequestError for what is wrong with the request and can be seen from it alone."""
-    request.check_model(wanted.model, wanted.weights, wanted.image_size)
+    request.check_model(wanted.model)
     check_device(wanted.device)
     check_data(wanted.data, wanted.limit)
     if wanted.output.suffix != ".npz":

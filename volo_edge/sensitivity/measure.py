@@ -162,15 +162,15 @@ def prepare(wanted: Request, steps: Steps) -> Work:
     fit = find_images(wanted.calibration or calibration.DEMO_CALIBRATION)
     data = find_images(wanted.data or calibration.DEMO_VALIDATION)
     with steps.step("reading weights"):
-        loaded = checkpoint.load(wanted.weights, wanted.model, wanted.image_size)
-    architecture = loaded.model.architecture
-    preprocessing = Preprocessing.from_crop(architecture.image_size, loaded.variant.crop_pct)
+        loaded = checkpoint.load(wanted.model)
     fit = balanced_subset(fit, wanted.calibration_size, seed=0)
     data = balanced_subset(data, wanted.limit, seed=0)
     key = {
         "model": loaded.variant.name,
         "weights_sha256": loaded.weights_sha256,
-        "image_size": list(architecture.image_size),
+        "entry": f"{loaded.entry}:{loaded.prefix}",
+        "architecture": json.loads(json.dumps(asdict(loaded.model.architecture))),
+        "preprocessing": json.loads(json.dumps(asdict(loaded.preprocessing))),
         "target": choice.target.name,
         "backend": choice.backend,
         "scheme": json.loads(json.dumps(asdict(choice.scheme))),
@@ -187,7 +187,7 @@ def prepare(wanted: Request, steps: Steps) -> Work:
         wanted=wanted,
         choice=choice,
         loaded=loaded,
-        preprocessing=preprocessing,
+        preprocessing=loaded.preprocessing,
         data=data,
         fit=fit,
         output=output,

@@ -8,6 +8,7 @@ from pathlib import Path
 from converters.targets import Choice
 from volo_edge import files, request
 from volo_edge.errors import RequestError
+from volo_edge.trained import DEMO_MODEL, ModelRequest
 
 REPORT = "sensitivity.json"  # by which an earlier result is known
 
@@ -18,7 +19,7 @@ class Request:
 
     Args:
         target, backend, scheme: names, see `converters.targets.choose`.
-        model, weights, image_size: see `volo_edge.checkpoint.load`.
+        model: which trained model, and how it was trained.
         calibration: folder of photographs that the scheme is fitted to.
         calibration_size: how many of them, at most.
         data: folder of photographs to measure on.
@@ -30,9 +31,7 @@ class Request:
     target: str
     backend: str | None = None
     scheme: str | None = None
-    model: str | None = None
-    weights: str | None = None
-    image_size: tuple[int, int] | None = None
+    model: ModelRequest = DEMO_MODEL
     calibration: Path | None = None
     calibration_size: int = 256
     data: Path | None = None
@@ -49,8 +48,6 @@ def check(wanted: Request) -> Choice:
             backend=wanted.backend,
             scheme=wanted.scheme,
             model=wanted.model,
-            weights=wanted.weights,
-            image_size=wanted.image_size,
             photographs=wanted.calibration,
             calibration_size=wanted.calibration_size,
         )
@@ -61,7 +58,7 @@ def check(wanted: Request) -> Choice:
         )
     if wanted.limit < 1:
         raise RequestError(f"--limit {wanted.limit}: take at least 1 photograph, 500 are usual")
-    if wanted.data is None and wanted.weights is not None:
+    if wanted.data is None and wanted.model.weights is not None:
         raise RequestError("nothing to measure on: give a folder of photographs that the model knows with --data DIR")
     if wanted.data is not None and not wanted.data.exists():
         raise RequestError(f"there is no folder of images at {wanted.data}")
