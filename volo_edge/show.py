@@ -65,8 +65,8 @@ def trained(console: Console, manifest: Manifest) -> None:
     where = f", from {model.entry or 'the top'}" + (f" without '{model.prefix}'" if model.prefix else "")
     resized = "" if model.trained_size == model.image_size else f", trained at {_pixels(model.trained_size)}"
     console.say(
-        f"model    {model.name}, {counted(model.num_classes, model.activation)}, {_pixels(model.image_size)} pixels{resized}"
-        f"{where if model.entry or model.prefix else ''}"
+        f"model    {model.name}, {counted(model.num_classes, model.activation)}, {_pixels(model.image_size)} pixels"
+        f"{resized}{where if model.entry or model.prefix else ''}"
     )
     console.say(f"head     {model.activation}: {MEANING[model.activation]}")
     for number, line in enumerate(_assumed(model.assumed)):

@@ -10,7 +10,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -84,6 +84,7 @@ class Work:
         devices: what apps measured, by the hash of the model file.
         state: the folder that keeps what is done.
         processors: of ARM64, ready to run files on; () where none is asked for.
+        doubt: why the float model's own answers cannot be right, a sentence; "" where nothing speaks against them.
     """
 
     wanted: Request
@@ -100,16 +101,18 @@ class Work:
     devices: dict[str, list[DeviceResults]]
     state: Path
     processors: tuple[str, ...]
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluation wrote, how many answers an earlier run had left, and how long it took."""
+    """What an evaluation wrote, how many answers an earlier run had left, how long it took, and `Work.doubt`."""
 
     folder: Path
     report: Report
     resumed: int
     seconds: float
+    doubt: str
 
 
 def prepare(wanted: Request, steps: Steps) -> Work:
@@ -175,6 +178,7 @@ def evaluate(work: Work, steps: Steps) -> Result:
     read = np.logical_and.reduce([float_answers.read, *(here.answers.read for here, *_ in ran)])
     rows = np.flatnonzero(read)
     float_facts = _facts(work, float_answers.logits, float_answers.logits, rows, rows)
+    work = _doubted(work, float_answers.logits, rows)
     report = Report(
         format_version=contents.FORMAT_VERSION,
         made_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -196,7 +200,7 @@ def evaluate(work: Work, steps: Steps) -> Result:
         write(report, work.images.root, work.wanted.output, work.wanted.force)
     shutil.rmtree(work.state, ignore_errors=True)
     resumed += sum(one.resumed for each in ran for one in each)
-    return Result(work.wanted.output, report, resumed, time.monotonic() - start)
+    return Result(work.wanted.output, report, resumed, time.monotonic() - start, work.doubt)
 
 
 def _require_one_model(artifacts: list[Artifact]) -> None:
@@ -377,7 +381,7 @@ def _outcome(
     processors = tuple(_on_processor(work, other, here, reference, rows) for other in others)
     passed, gate = None, work.wanted.max_drop
     if gate is not None and judged is not None:
-        passed = passes(judged, processors, len(rows), gate)
+        passed = passes(judged, processors, len(rows), gate) and not work.doubt
     agreement = _agreement(found, float_facts)
     divergence = float(found.divergence.mean())
     return Outcome(
@@ -391,7 +395,7 @@ def _outcome(
         bytes=model.bytes,
         delegate_calls=m.graph.delegate_calls,
         undelegated=None if m.graph.delegate_calls is None else sum(op.count for op in m.graph.undelegated_ops),
-        verdict=verdict(judged, agreement, processors, len(rows), gate, m.model.activation),
+        verdict=verdict(judged, agreement, processors, len(rows), gate, m.model.activation, work.doubt),
         passed=passed,
         top1=of_classes.top1,
         top5=of_classes.top5,
@@ -446,6 +450,24 @@ def _agreement(one: Facts | LabelFacts, other: Facts | LabelFacts) -> float:
     """Points of photographs of which both say the same class, or the same labels."""
     same = (one.said == other.said).reshape(len(one.said), -1).all(1) & (one.not_finite == other.not_finite)
     return 100 * float(same.mean())
+
+
+def _doubted(work: Work, logits: Logits, rows: Labels) -> Work:
+    """The work, with what speaks against the float model's own answers for independent labels."""
+    if work.truth is None:
+        return work
+    has, names = work.truth.has[rows], work.artifacts[0].labels
+    chance = multilabel.at_chance(logits, rows, has)
+    if not chance.any():
+        return work
+    known = int((has.any(0) & ~has.all(0)).sum())
+    which = truth.few([names[label] for label in np.flatnonzero(chance)])
+    said = (
+        "the float model gives photographs that have a label no higher probability than the others, for "
+        f"{int(chance.sum())} of {known} label(s) ({which}): are its labels in the order of its logits, and is what "
+        "photographs are said to have right?"
+    )
+    return replace(work, problems=(said, *work.problems), doubt=said if chance.sum() == known else "")
 
 
 def _judged(work: Work, found: Facts | LabelFacts, float_facts: Facts | LabelFacts) -> Comparison | None:

@@ -18,6 +18,8 @@ from volo_edge.evaluate import facts, statistics
 from volo_edge.report.contents import ChangedLabel, LabelDrop, LabelFigures, MultiLabel
 from volo_edge.validate.metrics import Logits, sigmoid
 
+CHANCE = 0.05  # of taking a model that knows nothing of a label for one that does
+
 Bools = NDArray[np.bool_]
 
 
@@ -110,6 +112,21 @@ def mean_average_precision(labels: tuple[LabelFigures, ...]) -> float | None:
     """Points, over the labels that a photograph has; None where none does."""
     known = [one.average_precision for one in labels if one.average_precision is not None]
     return sum(known) / len(known) if known else None
+
+
+def at_chance(logits: Logits, rows: NDArray[np.int64], has: Bools) -> NDArray[np.bool_]:
+    """(labels,) whether nothing shows that the model knows the label of `rows` (N,), whose truth `has` (N, labels) is.
+
+    Mann and Whitney's test at 5 %, one-sided: photographs that have it must be given higher logits than the others.
+    False of a label that no photograph or every one has.
+    """
+    from scipy.stats import mannwhitneyu
+
+    found = np.zeros(has.shape[1], bool)
+    for label in np.flatnonzero(has.any(0) & ~has.all(0)):
+        scores, own = np.asarray(logits[rows, label]), has[:, label]
+        found[label] = not mannwhitneyu(scores[own], scores[~own], alternative="greater").pvalue <= CHANCE
+    return found
 
 
 def judged(

@@ -71,8 +71,8 @@ def of(images: ImageList, everything: ImageList, labels: tuple[str, ...], class_
     unknown = [folder for folder in images.classes if folder not in labels]
     if unknown:
         raise RequestError(
-            f"{len(unknown)} of {len(images.classes)} class folders are no labels of the model ({_few(unknown)}; its "
-            f"labels are {_few(labels)}): say which labels photographs have with --class-map"
+            f"{len(unknown)} of {len(images.classes)} class folders are no labels of the model ({few(unknown)}; its "
+            f"labels are {few(labels)}): say which labels photographs have with --class-map"
         )
     rows = [(labels.index(folder),) for folder in images.classes]
     return _by_folder(images, labels, rows, "photographs have the label that their folder is named after, and no other")
@@ -83,7 +83,7 @@ def _of_one_label(folders: tuple[str, ...], label: str) -> tuple[list[Row], str]
     named = label if label in folders else "1" if set(folders) == {"0", "1"} else None
     if len(folders) != 2 or named is None:
         raise RequestError(
-            f"the model has one label, {label!r}, and the class folders are {_few(folders)}: make it two, called '1' "
+            f"the model has one label, {label!r}, and the class folders are {few(folders)}: make it two, called '1' "
             f"(photographs that have it) and '0', or {label!r} and anything; or say which have it with --class-map"
         )
     other = next(folder for folder in folders if folder != named)
@@ -103,12 +103,12 @@ def _by_photograph(
     missing = [name for name in images.files if name not in given]
     if missing:
         raise RequestError(
-            f"class map {path}: says nothing of {len(missing)} of {len(images)} photographs ({_few(missing)}; it names "
-            f"{_few(sorted(given)) or 'none'}): give their names from {images.root} on"
+            f"class map {path}: says nothing of {len(missing)} of {len(images)} photographs ({few(missing)}; it names "
+            f"{few(sorted(given)) or 'none'}): give their names from {images.root} on"
         )
     notes, gone = [note], sorted(given.keys() - set(everything.files))
     if gone:
-        notes.append(f"{len(gone)} photograph(s) of {path.name} are not in the folder: {_few(gone)}")
+        notes.append(f"{len(gone)} photograph(s) of {path.name} are not in the folder: {few(gone)}")
     return _truth([given[name] for name in images.files], labels, (), notes)
 
 
@@ -118,7 +118,7 @@ def _truth(rows: Sequence[Row], labels: tuple[str, ...], folders: tuple[str, ...
         has[place, list(row)] = True
     for what, which in (("no photograph has", ~has.any(0)), ("every photograph has", has.all(0))):
         if which.any():
-            names = _few([labels[index] for index in np.flatnonzero(which)])
+            names = few([labels[index] for index in np.flatnonzero(which)])
             notes.append(f"{what} {int(which.sum())} of the model's {len(labels)} label(s): {names}")
     return Truth(has, folders, tuple(notes))
 
@@ -162,7 +162,7 @@ def _csv(text: str, labels: tuple[str, ...], path: Path) -> dict[str, Row]:
     marked = set(columns) == set(labels) and len(columns) == len(labels)
     if not marked and len(columns) > 1:
         odd = [name for name in columns if name not in labels] or [name for name in labels if name not in columns]
-        raise RequestError(f"class map {path}: its columns are not the model's labels ({_few(odd)}): give {_FORMS}")
+        raise RequestError(f"class map {path}: its columns are not the model's labels ({few(odd)}): give {_FORMS}")
     found: dict[str, Row] = {}
     lines_of: dict[str, int] = {}
     for cells, number in lines[1:]:
@@ -203,6 +203,7 @@ def _plain(name: str) -> str:
     return name.replace("\\", "/").removeprefix("./")
 
 
-def _few(names: Sequence[str], shown: int = 3) -> str:
+def few(names: Sequence[str], shown: int = 3) -> str:
+    """The first of the `names`, and how many more there are."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(map(repr, names[:shown])) + more
