@@ -361,8 +361,8 @@ def test_verdicts_speak_of_labels() -> None:
     assert (
         verdict(None, 99, (), 1000, None, "sigmoid") == "says the float model's labels for 99.00 % of the photographs."
     )
-    doubted = verdict(same, 99, (), 1000, 1, "sigmoid", "its labels are in another order")
-    assert "Fails: the float model itself is no better than chance" in doubted and "Passes" not in doubted
+    doubted = verdict(same, 99, (), 1000, 1, "sigmoid", doubted=True)
+    assert "Fails: the float model's own answers cannot be right" in doubted and "Passes" not in doubted
 
 
 def test_a_float_model_that_knows_nothing_of_a_label_is_noticed() -> None:
@@ -372,3 +372,8 @@ def test_a_float_model_that_knows_nothing_of_a_label_is_noticed() -> None:
     shuffled[:, 2] = False
     assert multilabel.at_chance(reference, np.arange(400), has).tolist() == [False, False, False]
     assert multilabel.at_chance(reference, np.arange(400), shuffled).tolist() == [False, True, False]
+    assert multilabel.doubt(reference, np.arange(400), has, LABELS) is None
+    assert multilabel.doubt(reference, np.arange(400), shuffled, LABELS) is None  # it knows the sea
+    shuffled[:, 0] = False
+    said = multilabel.doubt(reference, np.arange(400), shuffled, LABELS)
+    assert said is not None and "whichever label it is ('sand')" in said

@@ -304,8 +304,8 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         console.result(written | {"report": FORMAT.as_json(result.report)})
     show.evaluated(console, result)
     failed = [one.name for one in result.report.artifacts if one.passed is False]
-    if failed and result.doubt:
-        raise GateError(f"nothing is proved: {result.doubt}")
+    if failed and (doubt := result.report.float_model.doubt):
+        raise GateError(f"the gate fails, for the float model's own answers cannot be right: {doubt}")
     if failed:
         raise GateError(
             f"{len(failed)} of {len(request.artifacts)} artifact(s) may lose more than {request.max_drop:g} points of "

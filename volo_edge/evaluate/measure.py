@@ -10,7 +10,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -84,7 +84,6 @@ class Work:
         devices: what apps measured, by the hash of the model file.
         state: the folder that keeps what is done.
         processors: of ARM64, ready to run files on; () where none is asked for.
-        doubt: why the float model's own answers cannot be right, a sentence; "" where nothing speaks against them.
     """
 
     wanted: Request
@@ -101,18 +100,16 @@ class Work:
     devices: dict[str, list[DeviceResults]]
     state: Path
     processors: tuple[str, ...]
-    doubt: str = ""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluation wrote, how many answers an earlier run had left, how long it took, and `Work.doubt`."""
+    """What an evaluation wrote, how many answers an earlier run had left, and how long it took."""
 
     folder: Path
     report: Report
     resumed: int
     seconds: float
-    doubt: str
 
 
 def prepare(wanted: Request, steps: Steps) -> Work:
@@ -178,7 +175,7 @@ def evaluate(work: Work, steps: Steps) -> Result:
     read = np.logical_and.reduce([float_answers.read, *(here.answers.read for here, *_ in ran)])
     rows = np.flatnonzero(read)
     float_facts = _facts(work, float_answers.logits, float_answers.logits, rows, rows)
-    work = _doubted(work, float_answers.logits, rows)
+    float_model = _float_model(work, reference, float_answers.logits, float_facts, rows)
     report = Report(
         format_version=contents.FORMAT_VERSION,
         made_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -186,9 +183,9 @@ def evaluate(work: Work, steps: Steps) -> Result:
         model=work.artifacts[0].manifest.model.name,
         max_drop=work.wanted.max_drop,
         data=_data(work, read),
-        float_model=_float_model(work, reference, float_answers.logits, float_facts, rows),
+        float_model=float_model,
         artifacts=tuple(
-            _outcome(work, *pair, float_answers, float_facts, rows, steps)
+            _outcome(work, *pair, float_answers, float_facts, float_model.doubt is not None, rows, steps)
             for pair in zip(work.artifacts, ran, strict=True)
         ),
         machine=machine.this(),
@@ -200,7 +197,7 @@ def evaluate(work: Work, steps: Steps) -> Result:
         write(report, work.images.root, work.wanted.output, work.wanted.force)
     shutil.rmtree(work.state, ignore_errors=True)
     resumed += sum(one.resumed for each in ran for one in each)
-    return Result(work.wanted.output, report, resumed, time.monotonic() - start, work.doubt)
+    return Result(work.wanted.output, report, resumed, time.monotonic() - start)
 
 
 def _require_one_model(artifacts: list[Artifact]) -> None:
@@ -359,10 +356,16 @@ def _outcome(
     ran: tuple[Ran, ...],
     reference: Answers,
     float_facts: Facts | LabelFacts,
+    doubted: bool,
     rows: Labels,
     steps: Steps,
 ) -> Outcome:
-    """All that is said of one artifact; `rows` are the photographs that every model was given."""
+    """All that is said of one artifact.
+
+    Args:
+        doubted: whether the float model's own answers cannot be right.
+        rows: the photographs that every model was given.
+    """
     here, *others = ran
     assert here.latency is not None
     m, model = one.manifest, one.manifest.files["model"]
@@ -381,7 +384,7 @@ def _outcome(
     processors = tuple(_on_processor(work, other, here, reference, rows) for other in others)
     passed, gate = None, work.wanted.max_drop
     if gate is not None and judged is not None:
-        passed = passes(judged, processors, len(rows), gate) and not work.doubt
+        passed = not doubted and passes(judged, processors, len(rows), gate)
     agreement = _agreement(found, float_facts)
     divergence = float(found.divergence.mean())
     return Outcome(
@@ -395,7 +398,7 @@ def _outcome(
         bytes=model.bytes,
         delegate_calls=m.graph.delegate_calls,
         undelegated=None if m.graph.delegate_calls is None else sum(op.count for op in m.graph.undelegated_ops),
-        verdict=verdict(judged, agreement, processors, len(rows), gate, m.model.activation, work.doubt),
+        verdict=verdict(judged, agreement, processors, len(rows), gate, m.model.activation, doubted),
         passed=passed,
         top1=of_classes.top1,
         top5=of_classes.top5,
@@ -450,24 +453,6 @@ def _agreement(one: Facts | LabelFacts, other: Facts | LabelFacts) -> float:
     """Points of photographs of which both say the same class, or the same labels."""
     same = (one.said == other.said).reshape(len(one.said), -1).all(1) & (one.not_finite == other.not_finite)
     return 100 * float(same.mean())
-
-
-def _doubted(work: Work, logits: Logits, rows: Labels) -> Work:
-    """The work, with what speaks against the float model's own answers for independent labels."""
-    if work.truth is None:
-        return work
-    has, names = work.truth.has[rows], work.artifacts[0].labels
-    chance = multilabel.at_chance(logits, rows, has)
-    if not chance.any():
-        return work
-    known = int((has.any(0) & ~has.all(0)).sum())
-    which = truth.few([names[label] for label in np.flatnonzero(chance)])
-    said = (
-        "the float model gives photographs that have a label no higher probability than the others, for "
-        f"{int(chance.sum())} of {known} label(s) ({which}): are its labels in the order of its logits, and is what "
-        "photographs are said to have right?"
-    )
-    return replace(work, problems=(said, *work.problems), doubt=said if chance.sum() == known else "")
 
 
 def _judged(work: Work, found: Facts | LabelFacts, float_facts: Facts | LabelFacts) -> Comparison | None:
@@ -590,12 +575,13 @@ def _float_model(
     path = None if work.wanted.reference is None else str(work.wanted.reference)
     error = _calibration_error(work, found)
     if isinstance(found, LabelFacts):
-        accuracy = average = None
+        accuracy = average = doubt = None
         if found.accuracy is not None and work.truth is not None:
+            has = work.truth.has[rows]
             accuracy = 100 * float(found.accuracy.mean())
-            every = multilabel.every_label(found, logits, rows, work.truth.has[rows])
-            average = multilabel.mean_average_precision(every)
-        return FloatModel(reference.record, path, None, None, error, accuracy, average)
+            average = multilabel.mean_average_precision(multilabel.every_label(found, logits, rows, has))
+            doubt = multilabel.doubt(logits, rows, has, work.artifacts[0].labels)
+        return FloatModel(reference.record, path, None, None, error, accuracy, average, doubt)
     top1, top5 = (100 * float(of.mean()) if work.labels is not None else None for of in (found.top1, found.top5))
     return FloatModel(reference.record, path, top1, top5, error)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volo_edge.evaluate import facts, statistics
+from volo_edge.evaluate.truth import few
 from volo_edge.report.contents import ChangedLabel, LabelDrop, LabelFigures, MultiLabel
 from volo_edge.validate.metrics import Logits, sigmoid
 
@@ -112,6 +113,21 @@ def mean_average_precision(labels: tuple[LabelFigures, ...]) -> float | None:
     """Points, over the labels that a photograph has; None where none does."""
     known = [one.average_precision for one in labels if one.average_precision is not None]
     return sum(known) / len(known) if known else None
+
+
+def doubt(logits: Logits, rows: NDArray[np.int64], has: Bools, names: tuple[str, ...]) -> str | None:
+    """Why the float model's `logits` cannot be right, a sentence: nothing shows that it knows any label; else None.
+
+    See `at_chance`.
+    """
+    judged, unknown = has.any(0) & ~has.all(0), at_chance(logits, rows, has)
+    if not judged.any() or not unknown[judged].all():
+        return None
+    which = few([names[label] for label in np.flatnonzero(judged)])
+    return (
+        f"it gives photographs that have a label no higher probability than the others, whichever label it is ({which}): "
+        "are its labels in the order of its logits, and is what photographs are said to have right"
+    )
 
 
 def at_chance(logits: Logits, rows: NDArray[np.int64], has: Bools) -> NDArray[np.bool_]:

@@ -29,7 +29,7 @@ def verdict(
     photographs: int,
     max_drop: float | None,
     activation: Activation = "softmax",
-    doubt: str = "",
+    doubted: bool = False,
 ) -> str:
     """The sentences, which follow the artifact's name.
 
@@ -41,7 +41,7 @@ def verdict(
         photographs: how many were judged here.
         max_drop: the gate's, in points; None where none was set.
         activation: of the model.
-        doubt: why the float model's own answers cannot be right; "" where nothing speaks against them.
+        doubted: whether the float model's own answers cannot be right.
     """
     what = "class" if activation == "softmax" else "labels"
     if judged is None:
@@ -49,8 +49,8 @@ def verdict(
     said = _change(judged, activation)
     if max_drop is None:
         return said
-    if doubt:
-        return f"{said} Fails: the float model itself is no better than chance, so that nothing is proved."
+    if doubted:
+        return f"{said} Fails: the float model's own answers cannot be right."
     if judged.drop > max_drop:
         return f"{said} Fails: more than {max_drop:g}."
     if judged.high > max_drop:

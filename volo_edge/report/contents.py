@@ -76,6 +76,7 @@ class FloatModel:
         top1, top5: points; null without classes.
         calibration_error: points, see `Outcome`.
         label_accuracy, mean_average_precision: of independent labels, points, see `MultiLabel`; null elsewhere.
+        doubt: why its answers cannot be right, in a sentence; null where nothing speaks against them.
     """
 
     record: Record
@@ -85,6 +86,7 @@ class FloatModel:
     calibration_error: float | None
     label_accuracy: float | None = None
     mean_average_precision: float | None = None
+    doubt: str | None = None
 
     @property
     def judged(self) -> float | None:

@@ -99,6 +99,8 @@ def _by_artifact(report: Report) -> list[tuple[int, list[tuple[str, ...]]]]:
 def headline(report: Report) -> str:
     """The whole report in a sentence."""
     count = len(report.artifacts)
+    if report.float_model.doubt:
+        return f"The float model's answers cannot be right: what is said of {count} artifact(s) means nothing."
     known = [one for one in report.artifacts if one.judged is not None]
     if not known:
         if report.activation == "sigmoid":

@@ -188,8 +188,8 @@ def evaluated(one: Outcome) -> bool:
 
 def notes(report: Report) -> list[str]:
     """What to know before believing the figures, a sentence each."""
-    data = report.data
-    found = list(data.problems)
+    data, doubt = report.data, report.float_model.doubt
+    found = [f"the float model's answers cannot be right: {doubt}", *data.problems] if doubt else [*data.problems]
     if data.unreadable:
         names = ", ".join(f"{one.file} ({one.reason})" for one in data.unreadable[:5])
         more = f" and {len(data.unreadable) - 5} more" if len(data.unreadable) > 5 else ""
