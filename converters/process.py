@@ -1,6 +1,6 @@
 """A saved file in a process of its own: a file that makes its runtime abort ends that process and not the command.
 
-The process writes a line of JSON when the file is loaded, `{"runtime": NAME, "image": [1, 3, H, W], "logits": N}`, or
+The process writes a line of JSON when the file is loaded, `{"runtime": NAME, "image": [1, C, H, W], "logits": N}`, or
 `{"error": KIND, "message": TEXT}`. Then it reads images, float32 of `image`'s shape, and answers each with a float64,
 the seconds it took, and N float32; all little-endian. It ends with its input. What goes wrong meanwhile is a line on
 its standard error.

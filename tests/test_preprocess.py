@@ -330,11 +330,15 @@ def test_files_are_closed(tmp_path: Path) -> None:
 # --- prepare
 
 
-def composed(image: Image.Image, box: tuple[int, int], crop: tuple[int, int]) -> Any:
+def composed(image: Image.Image, box: tuple[int, int], crop: tuple[int, int], **others: Any) -> Any:
     """The same by another road: exact fractions for the size, PIL's own padding and cropping."""
     scale = max(Fraction(box[0], image.height), Fraction(box[1], image.width))
-    size = math.floor(image.width * scale), math.floor(image.height * scale)
-    image = image.resize(size, Image.Resampling.BICUBIC)
+    whole = math.floor if box[0] == box[1] else round
+    size = whole(image.width * scale), whole(image.height * scale)
+    if others.get("crop_mode") == "squash":
+        size = box[1], box[0]
+    resample = Image.Resampling.BILINEAR if others.get("interpolation") == "bilinear" else Image.Resampling.BICUBIC
+    image = image.convert(others.get("color", "RGB")).resize(size, resample)
     (height, width), (h, w) = crop, (image.height, image.width)
     if width > w or height > h:
         more_w, more_h = max(width - w, 0), max(height - h, 0)
@@ -355,23 +359,44 @@ small_sides = st.integers(1, 48)
 
 
 @settings(max_examples=150, deadline=None)
-@given(sides, sides, small_sides, small_sides, st.sampled_from([0.9, 0.96, 1.0, 1.15, 1.5]), st.integers(0, 9))
-def test_prepare_is_resize_then_crop(h: int, w: int, ch: int, cw: int, pct: float, seed: int) -> None:
-    image = Image.fromarray(noise(h, w, 3, seed=seed))
-    box = max(1, math.floor(ch / pct)), max(1, math.floor(cw / pct))
-    pixels = prepare(image, Preprocessing(resize_to=box, crop=(ch, cw)))
-    assert pixels.dtype == np.uint8 and pixels.shape == (ch, cw, 3)
-    np.testing.assert_array_equal(pixels, composed(image, box, (ch, cw)))
+@given(
+    st.tuples(sides, sides),
+    st.tuples(small_sides, small_sides),
+    st.sampled_from([0.9, 0.96, 1.0, 1.15, 1.5]),
+    st.integers(0, 9),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "crop_mode": st.sampled_from(["center", "squash"]),
+            "interpolation": st.sampled_from(["bicubic", "bilinear"]),
+            "color": st.just("L"),
+        },
+    ),
+)
+def test_prepare_is_resize_then_crop(
+    size: tuple[int, int], crop: tuple[int, int], pct: float, seed: int, others: dict[str, Any]
+) -> None:
+    image = Image.fromarray(noise(*size, 3, seed=seed))
+    box = max(1, math.floor(crop[0] / pct)), max(1, math.floor(crop[1] / pct))
+    grey = {"mean": (0.5,), "std": (0.2,)} if "color" in others else {}
+    preprocessing = Preprocessing(resize_to=box, crop=crop, **others, **grey)
+    pixels = prepare(image, preprocessing)
+    assert pixels.dtype == np.uint8 and pixels.shape == (*crop, preprocessing.channels)
+    np.testing.assert_array_equal(pixels, composed(image, box, crop, **others).reshape(pixels.shape))
+    assert to_input(pixels).shape == preprocessing.shape
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(1, 10_000), st.integers(1, 10_000), st.integers(1, 600), st.integers(1, 600))
 def test_the_resized_photograph_just_covers_the_box(h: int, w: int, box_h: int, box_w: int) -> None:
-    height, width = preprocess._covering((h, w), (box_h, box_w))
+    def resized(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+        return preprocess._resized_size(size, Preprocessing(resize_to=box, crop=box))
+
+    height, width = resized((h, w), (box_h, box_w))
     assert height >= box_h and width >= box_w
     assert height == box_h or width == box_w
-    assert preprocess._covering((h, w), (box_h, box_h)) == torchvision_size(h, w, box_h)
-    assert preprocess._covering((w, h), (box_w, box_h)) == (width, height)
+    assert resized((h, w), (box_h, box_h)) == torchvision_size(h, w, box_h)
+    assert resized((w, h), (box_w, box_h)) == (width, height)
 
 
 @pytest.mark.parametrize("variant", [VARIANTS[name] for name in ("volo_d1_224", "volo_d1_384", "volo_d5_512")])

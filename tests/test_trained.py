@@ -25,6 +25,7 @@ from volo_edge.trained import UNTOLD
 from volo_edge.variants import VARIANTS, Architecture
 
 DEMO = VARIANTS["volo_cifar10"].architecture
+SQUARE = dataclasses.replace(SMALL, image_size=(64, 64))
 SCHEMA = Path(__file__).parents[1] / "docs" / "architecture.schema.json"
 
 
@@ -152,11 +153,11 @@ def test_a_damaged_config(tmp_path: Path) -> None:
     ],
 )
 def test_what_no_one_can_follow(tmp_path: Path, arguments: dict[str, Any], said: str) -> None:
-    assert said in refusal(saved(tmp_path / "weights.pth", SMALL, args=argparse.Namespace(**arguments)))
+    assert said in refusal(saved(tmp_path / "weights.pth", SQUARE, args=argparse.Namespace(**arguments)))
 
 
 def test_a_bad_setting_is_no_matter_where_another_goes_first(tmp_path: Path) -> None:
-    path = saved(tmp_path / "weights.pth", SMALL, args=argparse.Namespace(interpolation="lanczos"))
+    path = saved(tmp_path / "weights.pth", SQUARE, args=argparse.Namespace(interpolation="lanczos"))
     assert load(path, interpolation="bicubic").preprocessing.interpolation == "bicubic"
 
 

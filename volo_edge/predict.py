@@ -138,8 +138,8 @@ def _classified(
 ) -> Predictions:
     """See `predict`; `other` is what `runner` is compared with, itself for nothing."""
     with steps.step("warming up"):
-        size = artifact.manifest.preprocessing.crop
-        runner.run(np.zeros((1, 3, *size), np.float32))  # the first run sets up memory and is not to be timed
+        shape = artifact.manifest.preprocessing.shape
+        runner.run(np.zeros(shape, np.float32))  # the first run sets up memory and is not to be timed
     predictions, answers, others = [], [], []
     with steps.step("classifying", len(paths)) as advance:
         for path, named in paths:

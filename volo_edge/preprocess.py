@@ -53,7 +53,7 @@ class Preprocessing:
         crop_mode: "center": the photograph is scaled to just cover `resize_to`, keeping its shape; "squash": it is
             scaled to exactly `resize_to`, whatever its shape was.
         resize_to: (height, width) in pixels.
-        interpolation: PIL's "bicubic" (a = -0.5) or "bilinear".
+        interpolation: PIL's "bicubic" (a = -0.5) or "bilinear" (a triangle).
         antialias: the filter widens with the reduction; PIL's always does.
         crop: (height, width) in pixels of the centre crop; where it is larger than the resized photograph, zeros.
         input_range: what black and white are in the model's input.
@@ -91,6 +91,11 @@ class Preprocessing:
     def channels(self) -> int:
         """Of the model's input."""
         return {"RGB": 3, "L": 1}[self.color]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the model's input, (1, C, H, W)."""
+        return 1, self.channels, *self.crop
 
     @classmethod
     def from_crop(cls, image_size: tuple[int, int], crop_pct: float, **others: Any) -> Preprocessing:
@@ -171,44 +176,62 @@ def _grey_from_16_bits(image: Image.Image) -> Image.Image:
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """An RGB image, resized and cropped: uint8 (H, W, 3), H and W being `preprocessing.crop`.
+    """An RGB image, resized and cropped: uint8 (H, W, C), H and W being `preprocessing.crop`, C its channels.
 
-    Equal to torchvision's `Resize(side, BICUBIC)` and `CenterCrop` on a PIL image, which timm evaluates with, to the
-    last bit; a photograph so oblong that the whole of it, resized, would take more than 64 million pixels has only its
-    middle computed, which may differ in the last bit.
+    Equal to timm's evaluation transforms on a PIL image (`timm.data.transforms_factory.transforms_imagenet_eval`) to
+    the last bit; a photograph so oblong that the whole of it, resized, would take more than 64 million pixels has only
+    its middle computed, which may differ in the last bit. A grey input is of the photograph made grey first, as timm's
+    loader does.
     """
     import numpy as np
-    from PIL import Image
 
     if image.mode != "RGB":
         raise ValueError(f"prepare takes an RGB image, not {image.mode}")
-    height, width = _covering((image.height, image.width), preprocessing.resize_to)
+    if preprocessing.color == "L":
+        image = image.convert("L")
+    resample = _filter(preprocessing)
+    height, width = _resized_size((image.height, image.width), preprocessing)
     crop_height, crop_width = preprocessing.crop
     rows, out_rows = _centred(height, crop_height)
     columns, out_columns = _centred(width, crop_width)
     if (height, width) == (image.height, image.width):
         resized = np.asarray(image)[rows, columns]
     elif height * width <= _MAX_RESIZED_PIXELS:
-        resized = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))[rows, columns]
+        resized = np.asarray(image.resize((width, height), resample))[rows, columns]
     else:
-        resized = np.asarray(_resized_part(image, (height, width), rows, columns))
-    pixels = np.zeros((crop_height, crop_width, 3), np.uint8)
-    pixels[out_rows, out_columns] = resized
+        resized = np.asarray(_resized_part(image, (height, width), rows, columns, resample))
+    pixels = np.zeros((crop_height, crop_width, preprocessing.channels), np.uint8)
+    pixels[out_rows, out_columns] = resized.reshape(*resized.shape[:2], -1)
     return pixels
 
 
-def _covering(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) to resize `size` to so that it covers `box`: one side exactly, the other rounded down."""
-    (height, width), (box_height, box_width) = size, box
-    if box_height * width >= box_width * height:
+def _filter(preprocessing: Preprocessing) -> Image.Resampling:
+    from PIL import Image
+
+    return {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}[preprocessing.interpolation]
+
+
+def _resized_size(size: tuple[int, int], preprocessing: Preprocessing) -> tuple[int, int]:
+    """(height, width) that a photograph of `size` is resized to, rounded as timm does.
+
+    To cover a square box, one side is the box's and the other is rounded down (torchvision's `Resize`); to cover an
+    oblong one, both are divided by the smaller of the two ratios and rounded, halves to even (`ResizeKeepRatio`).
+    """
+    (height, width), (box_height, box_width) = size, preprocessing.resize_to
+    if preprocessing.crop_mode == "squash":
+        return box_height, box_width
+    if box_height != box_width:
+        ratio = min(height / box_height, width / box_width)
+        return round(height / ratio), round(width / ratio)
+    if width >= height:
         return box_height, width * box_height // height
     return height * box_width // width, box_width
 
 
-def _resized_part(image: Image.Image, size: tuple[int, int], rows: slice, columns: slice) -> Image.Image:
+def _resized_part(
+    image: Image.Image, size: tuple[int, int], rows: slice, columns: slice, resample: Image.Resampling
+) -> Image.Image:
     """`rows` and `columns` of what `image` resized to `size` (height, width) would be, without the rest of it."""
-    from PIL import Image
-
     cut: list[tuple[int, int]] = []  # what of the source, in whole pixels, the filter can reach
     box: list[tuple[float, float]] = []  # what of the cut the part comes from
     for side, resized, part in ((image.width, size[1], columns), (image.height, size[0], rows)):
@@ -220,7 +243,7 @@ def _resized_part(image: Image.Image, size: tuple[int, int], rows: slice, column
     (left, right), (top, bottom) = cut
     (west, east), (north, south) = box
     return image.crop((left, top, right, bottom)).resize(
-        (columns.stop - columns.start, rows.stop - rows.start), Image.Resampling.BICUBIC, (west, north, east, south)
+        (columns.stop - columns.start, rows.stop - rows.start), resample, (west, north, east, south)
     )
 
 
@@ -234,19 +257,22 @@ def _centred(side: int, crop: int) -> tuple[slice, slice]:
 
 
 def to_input(pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """What the model takes: float32 (B, 3, H, W) in 0..255, of one uint8 (H, W, 3) or several of one size."""
+    """What the model takes: float32 (B, C, H, W) in 0..255, of one uint8 (H, W, C) or several of one size.
+
+    C is 3, or 1 of a grey image.
+    """
     import numpy as np
 
     batch = np.asarray(pixels)
     if batch.ndim == 3:
         batch = batch[None]
-    if batch.ndim != 4 or batch.shape[-1] != 3:
-        raise ValueError(f"to_input takes (H, W, 3) or several of them, not {batch.shape}")
+    if batch.ndim != 4 or batch.shape[-1] not in (1, 3):
+        raise ValueError(f"to_input takes (H, W, 3 or 1) or several of them, not {batch.shape}")
     return np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 def normalize(images: Images, preprocessing: Preprocessing) -> Images:
-    """What the float reference takes: (images / 255 - mean) / std a channel, of floats (B, 3, H, W) in 0..255.
+    """What the float reference takes: (images / 255 - mean) / std a channel, of floats (B, C, H, W) in 0..255.
 
     A NumPy array gives one and a tensor gives one, of the same dtype and on the same device.
     """

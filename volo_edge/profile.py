@@ -127,7 +127,7 @@ def profile(found: Artifact, threads: int | None, steps: Steps, processors: Sequ
             for path, program in zip(paths, _programs(edge, list(once.values()), choice), strict=True):
                 choice.target.module("lower").lower(program, choice, path)
                 advance(1)
-        image = (torch.zeros(1, 3, *edge.architecture.image_size),)
+        image = (edge.example(),)
         given = [image, *(example.inputs for example in once.values())]
         milliseconds = _timed([found.model_path, *paths], given, threads, steps)
         small = sum(example.count * example.macs for example in examples) <= _MACS_COUNTED
@@ -183,7 +183,7 @@ def _examples(edge: EdgeVOLO) -> list[_Example]:
 
     hooks = [module.register_forward_pre_hook(before) for module in names]
     with torch.inference_mode():
-        edge(torch.rand(1, 3, *edge.architecture.image_size) * 255)
+        edge(torch.rand_like(edge.example()) * 255)
     for hook in hooks:
         hook.remove()
     return [

@@ -54,7 +54,7 @@ def _run(found: Artifact, runtime: str, processor: str | None, steps: Steps) -> 
     )
     where = f" on {processor}" if processor else ""
     with steps.step(f"self-test{where}"), load(found, runtime, processor) as runner:
-        logits = runner.run(tensors.reshape(-1, 3, *m.model.image_size))
+        logits = runner.run(tensors.reshape(-1, *m.preprocessing.shape[1:]))
         error = relative_error(logits, known)
         ran = runner.runtime, runner.processor, runner.finish()
     return Tested(*ran, len(known), error, m.selftest.tolerance)

@@ -27,9 +27,10 @@ def lower(
 ) -> dict[str, str]:
     """Write `program` to the folder `path`; nothing stays outside a Core ML program, so the answer is {}.
 
-    The input `image` is RGB of the model's size, 0..255: normalization is in the weights. The output `logits` is
-    (1, num_classes) in single precision. With a `card`, the package is a classifier that Vision and Xcode's preview
-    take, with the outputs `classLabel` and `classLabel_probs` besides; of one label, it has `probabilities` (1, 1).
+    The input `image` is RGB, or grey, of the model's size, 0..255: normalization is in the weights. The output
+    `logits` is (1, num_classes) in single precision. With a `card`, the package is a classifier that Vision and Xcode's
+    preview take, with the outputs `classLabel` and `classLabel_probs` besides; of one label, it has `probabilities`
+    (1, 1).
 
     Args:
         card: what the package says of itself; None for the logits alone.
@@ -41,6 +42,7 @@ def lower(
 
     (images,), _ = program.example_inputs
     target = getattr(ct.target, f"iOS{choice.minimum_ios}")
+    colours = ct.colorlayout.GRAYSCALE if images.shape[1] == 1 else ct.colorlayout.RGB
     precision = ct.precision.FLOAT32
     if choice.scheme.compute == "float16":
         names = {name.removesuffix(HALF) for name in single}
@@ -50,7 +52,7 @@ def lower(
     converted = ct.convert(
         program.run_decompositions({}),  # coremltools takes ATen, torch exports its training dialect
         convert_to="milinternal",
-        inputs=[ct.ImageType("image", shape=tuple(images.shape), color_layout=ct.colorlayout.RGB)],
+        inputs=[ct.ImageType("image", shape=tuple(images.shape), color_layout=colours)],
         outputs=[ct.TensorType("logits", dtype=np.float32)],
         compute_precision=precision,
         minimum_deployment_target=target,

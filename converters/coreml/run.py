@@ -35,16 +35,19 @@ def _core_ml(path: Path) -> Runner:
     def run(images: Array) -> Array:
         rows = []
         for image in images:
-            photograph = Image.fromarray(image.transpose(1, 2, 0).astype(np.uint8))
+            levels = image.transpose(1, 2, 0).astype(np.uint8)
+            photograph = Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels)
             rows.append(model.predict({"image": photograph})["logits"])
         return np.concatenate(rows).astype(np.float32)
 
     described = model.get_spec().description
     size = next(given.type.imageType for given in described.input)
+    channels = 1 if size.ColorSpace.Name(size.colorSpace).startswith("GRAY") else 3
     logits = next((made.type.multiArrayType.shape for made in described.output if made.name == "logits"), ())
     if not logits:
         raise RequestError(f"{path} does not say how many logits it gives: convert the model again")
-    return Runner(f"Core ML, macOS {platform.mac_ver()[0]}", (1, 3, size.height, size.width), math.prod(logits), run)
+    shape = (1, channels, size.height, size.width)
+    return Runner(f"Core ML, macOS {platform.mac_ver()[0]}", shape, math.prod(logits), run)
 
 
 def _evaluator(path: Path) -> Runner:

@@ -62,7 +62,7 @@ def _image_to_logits(method: Any, path: Path) -> tuple[tuple[int, ...], int]:
         raise RequestError("{} takes {} inputs to {} outputs, not an image to logits".format(path, *counts))
     given, made = method.input_tensor_meta(0), method.output_tensor_meta(0)
     image, logits = tuple(given.sizes()), tuple(made.sizes())
-    if len(image) != 4 or image[:2] != (1, 3) or {given.dtype(), made.dtype()} != {_FLOAT}:
+    if len(image) != 4 or image[0] != 1 or image[1] not in (1, 3) or {given.dtype(), made.dtype()} != {_FLOAT}:
         raise RequestError(f"{path} takes {image} to {logits}, not an image of float32 to logits")
     return image, math.prod(logits)
 

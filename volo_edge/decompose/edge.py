@@ -201,11 +201,15 @@ class EdgeVOLO(nn.Module):
             read = self.layout.mean(torch.cat((read, x), self.layout.token_axis))
         return self.layout.logits(self.head(read), self.aux_head(x) if self.aux_head is not None else None)
 
+    def example(self) -> Tensor:
+        """An image (1, C, H, W) that it takes, black."""
+        return self.cls_token.new_zeros(1, self.architecture.in_chans, *self.architecture.image_size)
+
 
 def multiply_adds(edge: EdgeVOLO) -> int:
     """Multiplications of one image that end in a sum: linears, convolutions, matrix products. Runs the model once."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        edge(edge.cls_token.new_zeros(1, edge.architecture.in_chans, *edge.architecture.image_size))
+        edge(edge.example())
     return int(counter.get_total_flops()) // 2

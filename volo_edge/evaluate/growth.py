@@ -125,7 +125,7 @@ def call_order(edge: EdgeVOLO) -> list[str]:
         for name, module in modules.items()
     ]
     with torch.inference_mode():
-        edge(torch.zeros(1, 3, *edge.architecture.image_size))
+        edge(edge.example())
     _remove(handles)
     return order
 

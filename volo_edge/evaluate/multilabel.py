@@ -125,7 +125,7 @@ def doubt(logits: Logits, rows: NDArray[np.int64], has: Bools, names: tuple[str,
         return None
     which = few([names[label] for label in np.flatnonzero(judged)])
     return (
-        f"it gives photographs that have a label no higher probability than the others, whichever label it is ({which}): "
+        f"it gives photographs that have a label no higher probability than the others, whichever it is ({which}): "
         "are its labels in the order of its logits, and is what photographs are said to have right"
     )
 

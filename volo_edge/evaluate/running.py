@@ -98,7 +98,7 @@ def _run(
         answers, resumed = _answers(one, images, runner, name, state, steps)
         latency = None
         if processor is not None and resumed == len(images):  # nothing ran that shows which kernels it has
-            runner.run(np.zeros((1, 3, *one.manifest.preprocessing.crop), np.float32))
+            runner.run(np.zeros(one.manifest.preprocessing.shape, np.float32))
         if processor is None:
             with steps.step(f"timing {name}"):
                 latency = _latency(runner, one.manifest.preprocessing)
@@ -133,7 +133,7 @@ def _answers(
 
 def _latency(runner: Process, preprocessing: Preprocessing) -> Latency:
     """Of one photograph of noise, after one run that sets up memory."""
-    pixels = np.random.default_rng(0).integers(0, 256, (1, 3, *preprocessing.crop)).astype(np.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, preprocessing.shape).astype(np.float32)
     runner.run(pixels)
     times: list[float] = []
     until = time.monotonic() + _LATENCY_SECONDS

@@ -44,7 +44,7 @@ def quantize(
     with steps.step("quantizing weights", len(precisions)) as advance:
         scales = quantize_weights(edge, precisions, inputs, advance)
     del inputs
-    program = torch.export.export(edge, (torch.zeros(1, 3, *edge.architecture.image_size),), strict=False)
+    program = torch.export.export(edge, (edge.example(),), strict=False)
     if scales:
         from volo_edge.quantize.static import static
 

@@ -183,7 +183,7 @@ class Evaluator:
 
         A classifier's class is a string or an integer, and its probabilities are a dictionary by class.
 
-        An image input takes its levels 0..255, (1, 3, H, W) in the program's own order of colours. RequestError where
+        An image input takes its levels 0..255, (1, C, H, W) in the program's own order of colours. RequestError where
         an input is missing, unknown or of another shape, or where an operator fails.
 
         Args:

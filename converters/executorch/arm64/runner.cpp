@@ -165,9 +165,10 @@ void serve(Module& module, size_t inputs) {
   if (take(meta.output_tag(0), "output") != Tag::Tensor) fail("the output is not a tensor");
   Floats image(take(meta.input_tensor_meta(0), "input"), "the input");
   const Floats logits(take(meta.output_tensor_meta(0), "output"), "the output");
-  if (image.sizes.size() != 4 || image.sizes[0] != 1 || image.sizes[1] != 3) fail("the input is not one image");
-  printf("{\"runtime\": \"ExecuTorch %s, XNNPACK\", \"image\": [1, 3, %" PRId32 ", %" PRId32 "], \"logits\": %zu}\n",
-         EXECUTORCH_VERSION, image.sizes[2], image.sizes[3], logits.values.size());
+  if (image.sizes.size() != 4 || image.sizes[0] != 1 || (image.sizes[1] != 3 && image.sizes[1] != 1))
+    fail("the input is not one image");
+  printf("{\"runtime\": \"ExecuTorch %s, XNNPACK\", \"image\": [1, %" PRId32 ", %" PRId32 ", %" PRId32 "], \"logits\": %zu}\n",
+         EXECUTORCH_VERSION, image.sizes[1], image.sizes[2], image.sizes[3], logits.values.size());
   if (fflush(stdout) != 0) fail("standard output cannot be written");
 
   std::vector<float> content(image.values.size());
