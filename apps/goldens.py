@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.special import expit
 
 from volo_edge import artifact, files
 from volo_edge.artifact import Manifest
 from volo_edge.preprocess import Preprocessing, prepare, to_input
 from volo_edge.trained import Assumed
-from volo_edge.validate.metrics import softmax
+from volo_edge.validate.metrics import sigmoid, softmax
 from volo_edge.validate.parity import compare
 from volo_edge.variants import DEMO, VARIANTS
 
@@ -196,7 +195,7 @@ def _laid_out(pixels: NDArray[np.uint8], layout: str) -> bytes:
 
 def _likeliest(logits: Sequence[float], activation: str) -> list[dict[str, Any]]:
     given = np.array(logits, np.float32)
-    probabilities = softmax(given) if activation == "softmax" else expit(given.astype(np.float64))
+    probabilities = softmax(given) if activation == "softmax" else sigmoid(given)
     best = np.argsort(-probabilities, kind="stable")[:TOP]
     return [{"index": int(index), "probability": round(float(probabilities[index]), 12)} for index in best]
 

@@ -154,7 +154,7 @@ def test_the_classes_are_those_of_the_logits(coreml_artifact: Converted) -> None
 @pytest.mark.parametrize("scheme", ["fp32", "fp16"])
 def test_each_lowest_ios_has_its_operator_set(tmp_path: Path, minimum_ios: int, opset: str, scheme: str) -> None:
     path = tmp_path / "VOLO.mlpackage"
-    card = Card(tuple("abcde"), "five letters", "", "", "1", {})
+    card = Card(tuple("abcde"), "softmax", "five letters", "", "", "1", {})
     edge, choice = edge_model(SMALL, CHANNELS_FIRST), choose("coreml", None, scheme, minimum_ios)
     lower(exported(edge), choice, path, card)
     assert_stored(choice.target, path, edge)

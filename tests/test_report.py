@@ -30,13 +30,17 @@ from volo_edge.report.contents import (
     Answer,
     BlockError,
     Changed,
+    ChangedLabel,
     ClassDrop,
     ClassFolder,
     Comparison,
     Data,
     ErrorGrowth,
     FloatModel,
+    LabelDrop,
+    LabelFigures,
     Latency,
+    MultiLabel,
     OnProcessor,
     Outcome,
     Report,
@@ -210,6 +214,84 @@ def test_a_report_without_classes_and_of_one_artifact(tmp_path: Path) -> None:
     text = text_of(html.render(made, tmp_path))
     assert "no class is known" in text and "None: every file says the float model's class" in text
     assert "top-1" not in markdown.render(made).partition("|")[0]
+
+
+def of_labels(drop: float, count: int = 2) -> MultiLabel:
+    accuracy = Comparison(70, 70 - drop, drop, drop - 0.5, drop + 0.5, 1, 2, 0.5, 0.4)
+    rows = tuple(
+        LabelDrop(f"{LABELS[1]} | {index}", 10, LabelFigures(90, 80, 85, 88), LabelFigures(None, 0, 85 - index, 71.25))
+        for index in range(count)
+    )
+    changed = (
+        ChangedLabel("cat/0.png", LABELS[1], True, 0.61, 0.43, "worse"),
+        ChangedLabel("cat/0.png", "cat", None, 0.4, 0.52, "other"),
+    )
+    return MultiLabel(accuracy, replace(accuracy, file=33.25), 87.5, rows, changed)
+
+
+def report_of_labels(*artifacts: Outcome, max_drop: float | None = None) -> Report:
+    plain = report(*artifacts, max_drop=max_drop)
+    model = replace(plain.float_model, top1=None, top5=None, label_accuracy=70.0, mean_average_precision=91.0)
+    return replace(plain, activation="sigmoid", threshold=0.25, float_model=model)
+
+
+INDEPENDENT = {"top1": None, "top5": None, "by_class": (), "changed": ()}
+
+
+def test_independent_labels_have_figures_of_their_own(tmp_path: Path, photographs: Path) -> None:
+    made = report_of_labels(
+        outcome("one", 0.1, True, **INDEPENDENT, labels=of_labels(0.1)),
+        outcome("two", 3, False, **INDEPENDENT, labels=of_labels(3, count=25)),
+        max_drop=1,
+    )
+    write(made, photographs, tmp_path / "out", force=False)
+    assert FORMAT.read(tmp_path / "out" / "report.json") == made
+    jsonschema.validate(json.loads((tmp_path / "out" / "report.json").read_text()), FORMAT.schema())
+    page, text = text_of((tmp_path / "out" / "report.html").read_text()), markdown.render(made)
+    for said in (
+        "label accuracy %",
+        "mAP %",
+        "87.50",
+        "33.25",
+        "+3.00",
+        "90.0 → -",
+        "88.0 → 71.2",
+        "has a label accuracy of",
+    ):
+        assert said in page and said in text, said
+    for said in (
+        "a loss of more than 1 point of label accuracy is ruled out",
+        "<b>dog</b> 61 → 43 %, has it",
+        "cat 40 → 52 %",
+        "from a probability of 0.25 on",
+        "The 20 first of 25",
+        "4 label(s) that only one of a file and the float model says",
+    ):
+        assert said in page, said
+    assert "top-1" not in page and "top-5" not in page and "class changed" not in page and "top-1" not in text
+    rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert {row.count("|") for row in rows} == {14, 7}
+    first = next(line for line in text.partition("Labels of two")[2].splitlines() if "dog" in line)
+    assert first.startswith("| <b>dog</b> \\| 24 |")  # whose F1 falls most
+    for picture in (plots.intervals(made), plots.accuracy_against(made, "size", [1.0, 2.0], "MB")):
+        assert "label accuracy" in picture and "top-1" not in picture
+
+
+def test_independent_labels_without_truth(tmp_path: Path) -> None:
+    labels = MultiLabel(None, None, None, (), ())
+    made = report_of_labels(outcome("one", 0, None, **INDEPENDENT, labels=labels, calibration_error=None))
+    made = replace(made, float_model=replace(made.float_model, label_accuracy=None, mean_average_precision=None))
+    page = text_of(html.render(made, tmp_path))
+    assert "no label is known" in page and "None: every file says the float model's labels" in page
+    assert "Labels of" not in page and "top-1" not in page + markdown.render(made)
+
+
+def test_the_gate_is_held_against_label_accuracy_on_every_processor() -> None:
+    here = Comparison(80, 80, 0, -0.1, 0.1, 0, 0, 1, 0.1)
+    there = replace(ON_ARM64, top1=None, label_accuracy=ON_ARM64.top1)  # -0.3 to 0.7 on 500 photographs
+    assert passes(here, (there,), 500, 0.7) and not passes(here, (there,), 500, 0.5)
+    lost = replace(there, label_accuracy=Comparison(80, 20, 60, 55, 65, 0, 300, 0, 0.4))
+    assert "it loses 60.00 points of label accuracy" in verdict(here, 99, (lost,), 5000, 0.5, "sigmoid")
 
 
 ON_ARM64 = OnProcessor(

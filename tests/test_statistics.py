@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.special import rel_entr, softmax
 from scipy.stats import binomtest
 
 from volo_edge.evaluate import facts, statistics
 from volo_edge.validate.metrics import snr_db
+
+
+def lost(worse: int, better: int, count: int) -> NDArray[np.float64]:
+    return np.repeat([1.0, -1.0, 0.0], [worse, better, count - worse - better])
 
 
 def test_mcnemar_on_known_tables() -> None:
@@ -37,19 +42,19 @@ def test_mcnemar_of_many_flips_is_quick_and_no_overflow() -> None:
 
 @pytest.mark.parametrize(("worse", "better", "count"), [(40, 30, 5000), (300, 100, 5000), (25, 25, 500)])
 def test_the_interval_is_bonett_and_prices(worse: int, better: int, count: int) -> None:
-    total, found = count + 2, statistics.drop_interval(worse, better, count)
+    total, found = count + 2, statistics.drop_interval(lost(worse, better, count))
     p, q = (worse + 1) / total, (better + 1) / total
     half = statistics.NORMAL_95 * math.sqrt((p + q - (p - q) ** 2) / total)
     assert found.low == pytest.approx(100 * (p - q - half), abs=0.06 * 100 * half)
     assert found.high == pytest.approx(100 * (p - q + half), abs=0.06 * 100 * half)
-    assert found == statistics.drop_interval(worse, better, count)  # the same each time
+    assert found == statistics.drop_interval(lost(worse, better, count))  # the same each time
 
 
 def test_an_interval_without_a_flip_is_not_of_no_width() -> None:
-    found = statistics.drop_interval(0, 0, 500)
+    found = statistics.drop_interval(lost(0, 0, 500))
     assert found.low < 0 < found.high
     assert found.high == pytest.approx(100 * 2.5 / 500, abs=100 * 1 / 500)  # of the order of the rule of three
-    assert statistics.drop_interval(0, 0, 50_000).high < 0.01
+    assert statistics.drop_interval(lost(0, 0, 50_000)).high < 0.01
 
 
 def test_the_interval_covers_the_truth() -> None:
@@ -58,24 +63,26 @@ def test_the_interval_covers_the_truth() -> None:
     drawn = generator.multinomial(count, [p, q, 1 - p - q], 200)
     inside = 0
     for worse, better, _ in drawn.tolist():
-        interval = statistics.drop_interval(worse, better, count)
+        interval = statistics.drop_interval(lost(worse, better, count))
         inside += interval.low <= 100 * (p - q) <= interval.high
     assert 0.90 <= inside / len(drawn) <= 0.99
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(100, 10_000))
 def test_the_interval_surrounds_and_mirrors_the_drop(worse: int, better: int, count: int) -> None:
-    interval, mirrored = (statistics.drop_interval(*pair, count) for pair in ((worse, better), (better, worse)))
+    interval, mirrored = (statistics.drop_interval(lost(*pair, count)) for pair in ((worse, better), (better, worse)))
     slack = 100 * 2 / count
-    assert interval.low - slack <= statistics.drop(worse, better, count) <= interval.high + slack
+    assert interval.low - slack <= 100 * lost(worse, better, count).mean() <= interval.high + slack
     assert interval.high == pytest.approx(-mirrored.low, abs=0.1 * (interval.high - interval.low) + slack)
 
 
 def test_the_resolution_is_where_the_interval_leaves_zero() -> None:
     count = 5000
-    smallest = next(w for w in range(1, 100) if statistics.drop_interval(w, 0, count).low > 0)
-    assert statistics.drop(smallest, 0, count) == pytest.approx(statistics.resolution(smallest, 0, count), abs=0.05)
-    assert statistics.resolution(0, 0, count) > statistics.resolution(0, 0, 10 * count)
+    smallest = next(w for w in range(1, 100) if statistics.drop_interval(lost(w, 0, count)).low > 0)
+    assert 100 * lost(smallest, 0, count).mean() == pytest.approx(
+        statistics.resolution(lost(smallest, 0, count)), abs=0.05
+    )
+    assert statistics.resolution(lost(0, 0, count)) > statistics.resolution(lost(0, 0, 10 * count))
 
 
 def test_calibration_error_in_closed_form() -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from converters.program import HalfPrecision
 from converters.targets import TARGETS
 from volo_edge import files
+from volo_edge.activation import Activation
 from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.formats import Format
 from volo_edge.preprocess import Preprocessing
@@ -55,7 +56,7 @@ class ModelInfo:
     parameters: int
     image_size: tuple[int, int]
     num_classes: int
-    activation: Literal["softmax", "sigmoid"]
+    activation: Activation
     weights: str
     weights_sha256: str
     entry: str

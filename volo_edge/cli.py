@@ -55,6 +55,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         photographs=args.calibration,
         calibration_size=args.calibration_size,
         labels=args.labels,
+        activation=args.activation,
         author=args.author,
         license=args.license,
         runtime=args.runtime,
@@ -279,6 +280,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         data=args.data,
         limit=args.limit,
         class_map=args.class_map,
+        threshold=args.threshold,
         reference=args.reference,
         reference_device=args.reference_device,
         weights=args.weights,
@@ -311,7 +313,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
     if failed:
         raise GateError(
             f"{len(failed)} of {len(request.artifacts)} artifact(s) may lose more than {request.max_drop:g} points of "
-            f"top-1 accuracy (its 95 % interval decides): {', '.join(failed)}; {result.folder}/ says where"
+            f"{result.report.figure} (its 95 % interval decides): {', '.join(failed)}; {result.folder}/ says where"
         )
 
 
@@ -424,6 +426,12 @@ def parser() -> Parser:
     program(sub)
     sub.add_argument("--calibration", metavar="DIR", type=Path, help="real photographs to fit and prove the file on")
     sub.add_argument("--labels", metavar="FILE", type=Path, help="names of the classes: a line each, JSON or CSV")
+    sub.add_argument(
+        "--activation",
+        metavar="softmax|sigmoid",
+        help="classes that exclude each other (softmax, which is taken for two or more outputs), or independent labels "
+        "(sigmoid)",
+    )
     sub.add_argument("--author", metavar="TEXT", default="", help="who a Core ML package says it is by")
     sub.add_argument("--license", metavar="TEXT", default="", help="what a Core ML package says of its license")
     runtime(sub)
@@ -472,7 +480,10 @@ def parser() -> Parser:
         "--class-map",
         metavar="FILE",
         type=Path,
-        help="class of each folder or photograph: JSON, CSV, or ImageNet's val.txt",
+        help="class of each folder or photograph, or its independent labels: JSON, CSV, or ImageNet's val.txt",
+    )
+    sub.add_argument(
+        "--threshold", metavar="P", type=float, help="probability from which on an independent label is said (0.5)"
     )
     sub.add_argument("--reference", metavar="FILE.npz", type=Path, help="what 'volo-edge reference' wrote")
     sub.add_argument(
@@ -489,7 +500,10 @@ def parser() -> Parser:
         "--device-results", metavar="FILE", type=Path, nargs="+", default=[], help="what apps measured, for the report"
     )
     sub.add_argument(
-        "--max-drop", metavar="POINTS", type=float, help="gate: top-1 accuracy that may be lost for sure, 0..100"
+        "--max-drop",
+        metavar="POINTS",
+        type=float,
+        help="gate: accuracy (top-1, or of labels) that may be lost for sure",
     )
     sub.add_argument(
         "--expected-top1", metavar="PERCENT", type=float, help="what the float model is known to reach on them"

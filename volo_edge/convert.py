@@ -26,7 +26,8 @@ from converters.card import Card
 from converters.program import Program
 from converters.runner import Array, RuntimeMissing
 from converters.targets import Choice
-from volo_edge import __version__, artifact, checkpoint, files, machine
+from volo_edge import __version__, activation, artifact, checkpoint, files, machine
+from volo_edge.activation import Activation
 from volo_edge.artifact import Graph, Manifest, ModelInfo, UndelegatedOp
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
@@ -41,6 +42,7 @@ from volo_edge.quantize.export import quantize
 from volo_edge.quantize.layers import precisions
 from volo_edge.quantize.transforms import ROBUST
 from volo_edge.request import Request, check
+from volo_edge.trained import Assumed
 from volo_edge.validate.parity import Parity, compare, not_run
 from volo_edge.validate.reference import float_logits
 from volo_edge.variants import DEMO
@@ -92,6 +94,7 @@ def convert(request: Request, steps: Steps) -> Converted:
     with steps.step("reading weights"):
         loaded = checkpoint.load(request.model)
     num_classes, preprocessing = loaded.model.architecture.num_classes, loaded.preprocessing
+    head = activation.chosen(request.activation, num_classes)
     named = labels_for(loaded.variant, num_classes, request.labels, own=loaded.labels, published=loaded.published)
     labels, notes = named.names, (*loaded.told, *named.notes, *_strange(request, loaded))
     output = request.output or Path(choice.name(loaded.variant.name))
@@ -109,7 +112,8 @@ def convert(request: Request, steps: Steps) -> Converted:
         with steps.step("float reference", len(images)) as advance:
             run = partial(float_logits, loaded.model, preprocessing=preprocessing)
             reference = _in_turn(run, images, together, advance)
-        info, card = _model_info(loaded), _card(request, loaded, labels, preprocessing, choice)
+        info = _model_info(loaded, head, request)
+        card = _card(request, loaded, labels, head, preprocessing, choice)
 
         def batches() -> Iterator[torch.Tensor]:
             for batch in stream(fit, preprocessing, together, on_skip=lambda name, why: skipped.setdefault(name)):
@@ -131,7 +135,7 @@ def convert(request: Request, steps: Steps) -> Converted:
             """The saved file's parity on this machine and its logits; the reference's where no runtime takes it."""
             machine.give_memory_back()
             try:
-                return _prove(path, target.name, here, None, images, reference, scheme, steps)
+                return _prove(path, target.name, here, None, images, reference, head, scheme, steps)
             except RuntimeMissing as error:
                 return not_run(str(error), scheme.tolerance), reference
 
@@ -154,7 +158,7 @@ def convert(request: Request, steps: Steps) -> Converted:
                 half = replace(half, kept_single=single)
         parities = [parity]
         for processor in processors:
-            parities.append(_prove(path, target.name, "arm64", processor, images, reference, scheme, steps)[0])
+            parities.append(_prove(path, target.name, "arm64", processor, images, reference, head, scheme, steps)[0])
         contents = target.module("program").read_program(path)
 
         files.write_text(folder.working / artifact.LABELS, "".join(f"{label}\n" for label in labels))
@@ -236,7 +240,7 @@ def divided(photographs: ImageList, calibration_size: int) -> tuple[ImageList, I
     return proof, balanced_subset(rest if len(rest) else photographs, max(1, calibration_size), CALIBRATION_SEED)
 
 
-def _model_info(loaded: LoadedModel) -> ModelInfo:
+def _model_info(loaded: LoadedModel, head: Activation, request: Request) -> ModelInfo:
     """What the manifest says of the float model."""
     architecture = loaded.model.architecture
     return ModelInfo(
@@ -244,32 +248,42 @@ def _model_info(loaded: LoadedModel) -> ModelInfo:
         parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
         image_size=architecture.image_size,
         num_classes=architecture.num_classes,
-        activation="softmax",
+        activation=head,
         weights=loaded.name,
         weights_sha256=loaded.weights_sha256,
         entry=loaded.entry,
         prefix=loaded.prefix,
         trained_size=loaded.trained_size,
         architecture=architecture,
-        assumed=loaded.assumed,
+        assumed=(
+            *loaded.assumed,
+            Assumed("activation", head, "--activation" if request.activation else "the usual one"),
+        ),
     )
 
 
 def _card(
-    request: Request, loaded: LoadedModel, labels: tuple[str, ...], preprocessing: Preprocessing, choice: Choice
+    request: Request,
+    loaded: LoadedModel,
+    labels: tuple[str, ...],
+    head: Activation,
+    preprocessing: Preprocessing,
+    choice: Choice,
 ) -> Card:
     """What a Core ML package says of itself: enough to use it, and to find the manifest it came with."""
-    name, scheme = loaded.variant.name, choice.scheme
+    name, scheme, kind = loaded.variant.name, choice.scheme, activation.counted(len(labels), head)
     facts = {
         "model": name,
         "weights_sha256": loaded.weights_sha256,
         "scheme": scheme.name,
         "preprocessing": json.dumps(asdict(preprocessing)),
+        "activation": head,
         "made_by": f"volo-edge {__version__}",
     }
     return Card(
         labels=labels,
-        summary=f"{name} (VOLO, arXiv:2106.13112), an image classifier of {len(labels)} classes: {scheme.summary}",
+        activation=head,
+        summary=f"{name} (VOLO, arXiv:2106.13112), an image classifier of {kind}: {scheme.summary}",
         author=request.author,
         license=request.license,
         version=loaded.weights_sha256[:12],
@@ -331,6 +345,7 @@ def _prove(
     processor: str | None,
     images: Array,
     reference: Array,
+    head: Activation,
     scheme: Scheme,
     steps: Steps,
 ) -> tuple[Parity, Array]:
@@ -343,7 +358,7 @@ def _prove(
         logits = _in_turn(runner.run, images, 1, advance, EMULATION_SECONDS if processor else math.inf)
         compared = reference[: len(logits)]
         ran = runner.runtime, runner.processor, runner.finish()
-        return compare(logits, compared, scheme.tolerance, *ran), logits
+        return compare(logits, compared, scheme.tolerance, *ran, activation=head), logits
 
 
 def _graph(program: Program, reasons: dict[str, str], macs: int) -> Graph:

@@ -14,18 +14,19 @@ from calibration.images import find_images
 from converters import process
 from converters.process import Process
 from converters.runner import Array
+from volo_edge.activation import Activation, probabilities
 from volo_edge.artifact import Artifact
 from volo_edge.console import Steps
 from volo_edge.errors import RequestError
 from volo_edge.preprocess import UnreadableImage, open_rgb, prepare, to_input
-from volo_edge.validate.metrics import relative_error, softmax
+from volo_edge.validate.metrics import relative_error
 
 TOP = 5
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A class and its probability, 0..1."""
+    """A class, or an independent label, and its probability, 0..1."""
 
     label: str
     probability: float
@@ -37,7 +38,7 @@ class Prediction:
 
     Args:
         image: where the photograph is.
-        classes: the `TOP` most likely, the first the likeliest.
+        classes: the `TOP` most likely classes, or independent labels, the first the likeliest.
         milliseconds: the model's own time, without reading and preparing the photograph.
     """
 
@@ -66,6 +67,7 @@ class Predictions:
         skipped: names of files in folders that are no images.
         compared: where the evaluator or ARM64 code was asked for, how far this machine's usual runtime is from it;
             None elsewhere, and where that is the same.
+        activation: what made the probabilities of the logits.
     """
 
     predictions: tuple[Prediction, ...]
@@ -73,6 +75,7 @@ class Predictions:
     processor: str
     skipped: tuple[str, ...]
     compared: Comparison | None
+    activation: Activation
 
 
 def load(found: Artifact, runtime: str | None = None, processor: str | None = None) -> Process:
@@ -142,7 +145,7 @@ def _classified(
         for path, named in paths:
             try:
                 image = to_input(prepare(open_rgb(path), artifact.manifest.preprocessing))
-                prediction, logits = _classify(runner, path, image, artifact.labels)
+                prediction, logits = _classify(runner, path, image, artifact)
             except UnreadableImage:
                 if named:
                     raise
@@ -158,13 +161,14 @@ def _classified(
     compared = None
     if others:
         compared = Comparison(other.runtime, other.processor, relative_error(np.stack(others), np.stack(answers)))
-    return Predictions(tuple(predictions), runner.runtime, runner.processor, tuple(skipped), compared)
+    ran = runner.runtime, runner.processor
+    return Predictions(tuple(predictions), *ran, tuple(skipped), compared, artifact.manifest.model.activation)
 
 
-def _classify(runner: Process, path: Path, image: Array, labels: Sequence[str]) -> tuple[Prediction, Array]:
+def _classify(runner: Process, path: Path, image: Array, artifact: Artifact) -> tuple[Prediction, Array]:
     logits = runner.run(image)[0]
     milliseconds = 1000 * runner.seconds
-    probabilities = softmax(logits)
-    best = np.argsort(-probabilities, kind="stable")[:TOP]
-    classes = tuple(Guess(labels[i], float(probabilities[i])) for i in best)
+    found = probabilities(logits, artifact.manifest.model.activation)
+    best = np.argsort(-logits, kind="stable")[:TOP]  # large logits differ where their sigmoids are both 1
+    classes = tuple(Guess(artifact.labels[i], float(found[i])) for i in best)
     return Prediction(str(path), classes, milliseconds), logits

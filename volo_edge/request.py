@@ -7,7 +7,7 @@ from pathlib import Path
 
 from converters.executorch.arm64 import processors
 from converters.targets import RUNTIMES, Choice, choose
-from volo_edge import files, trained, variants
+from volo_edge import activation, files, trained, variants
 from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.quantize import Scheme
 from volo_edge.trained import DEMO_MODEL, ModelRequest
@@ -23,6 +23,7 @@ class Request:
         photographs: folder of images to calibrate on and to prove the file on.
         calibration_size: how many of them to calibrate on, at most.
         labels: file with the classes' names, see `volo_edge.label_files`.
+        activation: what makes probabilities of the logits, see `volo_edge.activation.chosen`.
         author, license: what a Core ML package says of them.
         runtime: what runs the saved file, a key of `converters.targets.RUNTIMES`; ARM64 code besides this machine's.
         processors: whose ARM64 code, keys of `converters.executorch.arm64.processors.PROCESSORS`; () for the usual.
@@ -38,6 +39,7 @@ class Request:
     photographs: Path | None = None
     calibration_size: int = 256
     labels: Path | None = None
+    activation: str | None = None
     author: str = ""
     license: str = ""
     runtime: str | None = None
@@ -52,6 +54,7 @@ def check(request: Request) -> Choice:
     check_runtime(request.runtime, choice.backend)
     check_processors(request.processors, request.runtime)
     check_model(request.model)
+    activation.check(request.activation)
     for path, what in ((request.photographs, "folder of images"), (request.labels, "file of labels")):
         if path is not None and not path.exists():
             raise RequestError(f"there is no {what} at {path}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from converters.program import RESHAPES
+from volo_edge.activation import MEANING, counted
 from volo_edge.console import Console
 from volo_edge.machine import instruction_set
 
@@ -71,9 +72,10 @@ def trained(console: Console, manifest: Manifest) -> None:
     where = f", from {model.entry or 'the top'}" + (f" without '{model.prefix}'" if model.prefix else "")
     resized = "" if model.trained_size == model.image_size else f", trained at {_pixels(model.trained_size)}"
     console.say(
-        f"model    {model.name}, {model.num_classes} classes, {_pixels(model.image_size)} pixels{resized}"
-        f"{where if model.entry or model.prefix else ''}"
+        f"model    {model.name}, {counted(model.num_classes, model.activation)}, {_pixels(model.image_size)} pixels"
+        f"{resized}{where if model.entry or model.prefix else ''}"
     )
+    console.say(f"head     {model.activation}: {MEANING[model.activation]}")
     assumed(console, model.assumed)
 
 
@@ -150,9 +152,11 @@ def parity(console: Console, manifest: Manifest) -> None:
 def _parity(p: Parity) -> str:
     if p.passed is None:
         return f"not run: {p.note}"
+    exclusive = p.labels_agreement is None
+    what, share = ("top-1 agrees", p.top1_agreement) if exclusive else ("labels agree", p.labels_agreement)
     figures = (
         f"relative error {p.relative_error:.1e}, largest {p.max_abs_error:.1e}, SNR {_number(p.snr_db, '.0f')} dB, "
-        f"top-1 agrees on {_number(p.top1_agreement, '.1%')} of {p.images} photographs"
+        f"{what} on {_number(share, '.1%')} of {p.images} photographs"
     )
     return f"{'passed' if p.passed else 'FAILED'} in {_where(p)}: {figures} (tolerance {p.tolerance:.0e})"
 
@@ -215,6 +219,7 @@ def predictions(console: Console, result: Predictions) -> None:
         console.say(f"{prediction.image}  ({time}{result.runtime}, {result.processor})")
         for guess in prediction.classes:
             console.say(f"  {guess.probability:6.1%}  {guess.label}")
+    console.say(f"{result.activation}: {MEANING[result.activation]}")
     if result.compared is not None:
         other = f"{result.compared.runtime}, {result.compared.processor}"
         console.say(f"{other} differs by {result.compared.relative_error:.1e} of the logits")
@@ -426,7 +431,15 @@ def reference(console: Console, result: ReferenceResult) -> None:
 def evaluated(console: Console, result: EvaluationResult) -> None:
     """The artifacts side by side, what was found of each, and where the rest is."""
     from volo_edge.report.contents import HTML, JSON, MARKDOWN
-    from volo_edge.report.markdown import DOUBTED, PROCESSORS, notes, processors
+    from volo_edge.report.markdown import (
+        DOUBTED,
+        float_model,
+        judged,
+        judged_columns,
+        notes,
+        processor_columns,
+        processors,
+    )
 
     report = result.report
     if report.float_model.doubt:
@@ -439,16 +452,7 @@ def evaluated(console: Console, result: EvaluationResult) -> None:
         (
             one.name,
             size(one.bytes),
-            *(
-                ("-",) * 4
-                if one.top1 is None
-                else (
-                    f"{one.top1.file:.2f}",
-                    f"{one.top1.drop:+.2f}",
-                    f"{one.top1.low:+.2f} to {one.top1.high:+.2f}",
-                    f"{one.top1.p_value:.2g}",
-                )
-            ),
+            *(cell or "-" for cell in judged(report, one)),
             f"{one.agreement:.2f}",
             _number(one.snr_db, ".1f"),
             (one.growth and one.growth.worst) or "-",
@@ -456,14 +460,15 @@ def evaluated(console: Console, result: EvaluationResult) -> None:
         )
         for one in report.artifacts
     ]
-    numbers = ("size", "top-1 %", "drop", "95 % interval", "p", "agrees %", "SNR dB", "ms")
-    console.table(("artifact", *numbers[:7], "worst block", "ms"), rows, numbers)
+    numbers = ("size", *judged_columns(report), "agrees %", "SNR dB", "ms")
+    console.table(("artifact", *numbers[:-1], "worst block", "ms"), rows, numbers)
     if there := processors(report):
-        console.table(PROCESSORS, there, PROCESSORS[3:])
+        columns = processor_columns(report)
+        console.table(columns, there, columns[3:])
     for one in report.artifacts:
         console.say(f"{one.name} {one.verdict}")
     top1 = report.float_model.top1
-    knows = "" if top1 is None else f", of which the float model knows {top1:.2f} %"
+    knows = float_model(report.float_model) if top1 is None else f", of which the float model knows {top1:.2f} %"
     console.say(f"on {report.data.photographs} photographs{knows}, {result.seconds:.0f} s")
     console.say(f"wrote    {result.folder}/{HTML}, {MARKDOWN} and {JSON}")
     console.say(f"next     open {result.folder}/{HTML} in a browser")

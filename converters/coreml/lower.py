@@ -1,7 +1,8 @@
 """Writes an exported edge VOLO as a Core ML package: an ML program with an image input, and a classifier's outputs.
 
 coremltools 9.0 makes classifiers of one output only. The logits stay beside the classes because the program is given
-its probabilities, and its classes, after it is converted.
+its probabilities, and its classes, after it is converted. A single label is no class among others: its package is no
+classifier and has its probability as a number.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from torch.export import ExportedProgram
 
 from converters.card import Card
 from converters.targets import Choice
+from volo_edge.activation import Activation
 
+PROBABILITIES = "probabilities"
 HALF = "_cast_fp16"  # what coremltools adds to the name of an operator that it makes compute in half precision
 
 
@@ -26,9 +29,11 @@ def lower(
 
     The input `image` is RGB, or grey, of the model's size, 0..255: normalization is in the weights. The output
     `logits` is (1, num_classes) in single precision. With a `card`, the package is a classifier that Vision and Xcode's
-    preview take, with the outputs `classLabel` and `classLabel_probs` besides.
+    preview take, with the outputs `classLabel` and `classLabel_probs` besides; of one label, it has `probabilities`
+    (1, 1).
 
     Args:
+        card: what the package says of itself; None for the logits alone.
         single: names of operators, as in a saved package, that compute in single precision where others do in half.
     """
     import coremltools as ct
@@ -54,8 +59,9 @@ def lower(
     )
     classifier = None
     if card is not None:
-        _add_probabilities(converted)
-        classifier = ct.ClassifierConfig(list(card.labels), predicted_probabilities_output="probabilities")
+        _add_probabilities(converted, card.activation)
+        if len(card.labels) > 1:
+            classifier = ct.ClassifierConfig(list(card.labels), predicted_probabilities_output=PROBABILITIES)
     model = ct.convert(
         converted,
         convert_to="mlprogram",
@@ -74,14 +80,18 @@ def lower(
     return {}
 
 
-def _add_probabilities(program: Any) -> None:
-    """A second output: the logits' softmax, in single precision as they are."""
+def _add_probabilities(program: Any, activation: Activation) -> None:
+    """A second output: the logits' softmax or sigmoid, in single precision as they are."""
     from coremltools.converters.mil import Builder
 
     main = program.functions["main"]
     (logits,) = main.outputs
     with main:
-        probabilities = Builder.softmax(x=logits, axis=-1, name="probabilities")
+        probabilities = (
+            Builder.softmax(x=logits, axis=-1, name=PROBABILITIES)
+            if activation == "softmax"
+            else Builder.sigmoid(x=logits, name=PROBABILITIES)
+        )
     main._essential_scope_sources.clear()  # no line of torch made this operator, nor the classifier's
     main.set_outputs([logits, probabilities])
     main.set_output_types(None)  # those of one output
@@ -93,6 +103,25 @@ def _describe(model: Any, card: Card) -> None:
     model.author, model.license, model.version = card.author, card.license, card.version
     model.user_defined_metadata.update(card.facts)
     model.input_description["image"] = "a photograph, upright, resized and cropped as the metadata's preprocessing says"
-    model.output_description["logits"] = "scores of the classes, in the order of labels.txt"
-    model.output_description["classLabel"] = "the likeliest class"
-    model.output_description["classLabel_probs"] = "the probability of each class"
+    for name, text in _outputs(card).items():
+        model.output_description[name] = text
+
+
+def _outputs(card: Card) -> dict[str, str]:
+    """What each output is, by name."""
+    if len(card.labels) == 1:
+        return {
+            "logits": f"the score of {card.labels[0]!r}, any number",
+            PROBABILITIES: f"the probability of {card.labels[0]!r}, 0 to 1: the sigmoid of the logit",
+        }
+    if card.activation == "sigmoid":
+        return {
+            "logits": "scores of the labels, in the order of labels.txt",
+            "classLabel": "the likeliest of the labels, even where none is likely: they are independent",
+            "classLabel_probs": "the probability of each label, 0 to 1, of its own: they do not add up to 1",
+        }
+    return {
+        "logits": "scores of the classes, in the order of labels.txt",
+        "classLabel": "the likeliest class",
+        "classLabel_probs": "the probability of each class",
+    }

@@ -171,6 +171,8 @@ RULES = (
     Rule("M, F", _blocks),
 )
 
+_LAST = frozenset(("cast", "softmax", "sigmoid", "classify"))
+
 
 def operations(package: Package) -> Iterator[Operation]:
     """Each operator of the program in order, with the reasons it may leave the Neural Engine or be slow on it."""
@@ -178,9 +180,9 @@ def operations(package: Package) -> Iterator[Operation]:
     for name, value in package.constants.items():
         values[name] = Value(name, np.shape(value) if isinstance(value, np.ndarray) else (), package.types[name])
     outputs, inputs = ({value.name for value in ends} for ends in (package.outputs, package.inputs))
-    # what only casts or classifies an output is at the edge as well
+    # what only makes probabilities or classes of an output is at the edge as well
     for operator in reversed(package.operators):
-        if operator.kind in ("cast", "softmax", "classify") and any(out.name in outputs for out in operator.outputs):
+        if operator.kind in _LAST and any(out.name in outputs for out in operator.outputs):
             outputs |= {name for names in operator.arguments.values() for name in names}
     for operator in package.operators:
         values |= {output.name: output for output in operator.outputs}

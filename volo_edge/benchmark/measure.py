@@ -57,7 +57,8 @@ class Timed:
         ratio: to the first artifact, the median over the rounds; above 1 is slower.
         gops: 10^9 multiplications and additions a second, counted singly.
         relative_error: of its logits against the float model's, in the 2-norm; None where that is not at hand.
-        top1_agreement: share, 0..1, of the photographs that both put in the same class.
+        top1_agreement: share, 0..1, of the photographs that both put in the same class; None where that is not at hand,
+            or labels are independent.
         memory: bytes that loading and running a file added to the peak of its process; None of a peer.
     """
 
@@ -213,7 +214,9 @@ def benchmark(request: Request, steps: Steps) -> Benchmark:
                 ratio=paired(turns, base),
                 gops=2e-6 * first.graph.macs / median(turns),
                 relative_error=None if reference is None else relative_error(ready[name].logits, reference),
-                top1_agreement=None if reference is None else top1_agreement(ready[name].logits, reference),
+                top1_agreement=top1_agreement(ready[name].logits, reference)
+                if reference is not None and first.model.activation == "softmax"
+                else None,
                 memory=ready[name].memory,
             )
             for name, turns in times.items()

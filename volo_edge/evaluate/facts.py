@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ _TOGETHER = 4096  # photographs whose logits are in memory
 TOP = 5
 
 Labels = NDArray[np.int64]
+Right = NDArray[np.bool_] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +43,40 @@ class Facts:
     @property
     def snr_db(self) -> float:
         """Of the logits; infinite without noise, minus infinity where a logit is not finite."""
-        if not math.isfinite(self.noise):
-            return -math.inf
-        return math.inf if self.noise == 0 else 10 * math.log10(self.signal / self.noise)
+        return statistics.decibels(self.signal, self.noise)
+
+    @property
+    def not_finite(self) -> NDArray[np.bool_]:
+        """(N,) whether a logit is no number."""
+        return np.less(self.said, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some of the photographs, as many as are in memory together.
+
+    Args:
+        good: places, among all, of the M whose logits are all numbers.
+        ours, theirs: (M, classes) their logits, a model's and the float model's.
+        signal, noise: see `Facts`; of all photographs of the part.
+    """
+
+    good: Labels
+    ours: Logits
+    theirs: Logits
+    signal: float
+    noise: float
+
+
+def parts(logits: Logits, reference: Logits, rows: NDArray[np.int64]) -> Iterator[Part]:
+    """`rows` (N,) of both arrays (any, classes), a part at a time."""
+    for start in range(0, len(rows), _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        ours, theirs = np.asarray(logits[rows[part]]), np.asarray(reference[rows[part]])
+        signal = float((theirs.astype(np.float64) ** 2).sum())
+        finite = np.isfinite(ours).all(1)
+        noise = float(((ours[finite].astype(np.float64) - theirs[finite]) ** 2).sum()) if finite.all() else math.inf
+        yield Part(np.flatnonzero(finite) + start, ours[finite], theirs[finite], signal, noise)
 
 
 def gather(logits: Logits, reference: Logits, rows: NDArray[np.int64], labels: Labels | None) -> Facts:
@@ -51,14 +84,9 @@ def gather(logits: Logits, reference: Logits, rows: NDArray[np.int64], labels: L
     said, confidence, divergence = np.full(len(rows), -1), np.zeros(len(rows)), np.full(len(rows), np.inf)
     top1, top5 = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     signal = noise = 0.0
-    for start in range(0, len(rows), _TOGETHER):
-        part = slice(start, start + _TOGETHER)
-        ours, theirs = np.asarray(logits[rows[part]]), np.asarray(reference[rows[part]])
-        signal += float((theirs.astype(np.float64) ** 2).sum())
-        finite = np.isfinite(ours).all(1)
-        noise += float(((ours[finite].astype(np.float64) - theirs[finite]) ** 2).sum()) if finite.all() else math.inf
-        good = np.flatnonzero(finite) + start
-        ours, theirs = ours[finite], theirs[finite]
+    for part in parts(logits, reference, rows):
+        good, ours, theirs = part.good, part.ours, part.theirs
+        signal, noise = signal + part.signal, noise + part.noise
         if not len(good):
             continue
         said[good] = ours.argmax(1)
@@ -72,21 +100,21 @@ def gather(logits: Logits, reference: Logits, rows: NDArray[np.int64], labels: L
     return Facts(said, confidence, top1, top5, divergence, signal, noise)
 
 
-def compare(right: NDArray[np.bool_], float_right: NDArray[np.bool_]) -> Comparison:
-    """Both (N,): which photographs the file and the float model have right."""
-    count = len(right)
-    worse, better = int((float_right & ~right).sum()), int((right & ~float_right).sum())
-    interval = statistics.drop_interval(worse, better, count)
+def compare(right: Right, float_right: Right) -> Comparison:
+    """Both (N,): which photographs the file and the float model have right, or how much of each, 0..1."""
+    lost = float_right.astype(np.float64) - right
+    worse, better = int((lost > 0).sum()), int((lost < 0).sum())
+    interval = statistics.drop_interval(lost)
     return Comparison(
         float_model=100 * float(float_right.mean()),
         file=100 * float(right.mean()),
-        drop=statistics.drop(worse, better, count),
+        drop=100 * float(lost.sum() / len(lost)),
         low=interval.low,
         high=interval.high,
         better=better,
         worse=worse,
         p_value=statistics.mcnemar(worse, better),
-        resolution=statistics.resolution(worse, better, count),
+        resolution=statistics.resolution(lost),
     )
 
 

@@ -10,7 +10,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -31,11 +31,13 @@ from volo_edge.convert import divided
 from volo_edge.decompose import LAYOUTS, decompose
 from volo_edge.device_results import DeviceResults
 from volo_edge.errors import RequestError
-from volo_edge.evaluate import data, facts, growth, plausible, statistics
+from volo_edge.evaluate import data, facts, growth, multilabel, plausible, statistics, truth
 from volo_edge.evaluate.data import Classes
 from volo_edge.evaluate.facts import Facts, Labels
-from volo_edge.evaluate.request import Request, check
+from volo_edge.evaluate.multilabel import LabelFacts
+from volo_edge.evaluate.request import THRESHOLD, Request, check
 from volo_edge.evaluate.running import Ran, emulated, runs
+from volo_edge.evaluate.truth import Truth
 from volo_edge.evaluate.verdict import passes, verdict
 from volo_edge.preprocess import UnreadableImage, open_rgb
 from volo_edge.quantize.schemes import SCHEMES
@@ -47,6 +49,7 @@ from volo_edge.report.contents import (
     Answer,
     Changed,
     ClassFolder,
+    Comparison,
     Data,
     ErrorGrowth,
     FloatModel,
@@ -57,7 +60,7 @@ from volo_edge.report.contents import (
 )
 from volo_edge.report.write import write
 from volo_edge.validate.answers import Answers
-from volo_edge.validate.metrics import relative_error, top1_agreement
+from volo_edge.validate.metrics import Logits, relative_error
 
 GROWTH_IMAGES = 32
 
@@ -71,8 +74,11 @@ class Work:
         artifacts: all of one float model, preprocessing and labels.
         images: the photographs to judge on.
         available: how many the folder holds.
-        labels: (N,) the class of each photograph among the model's labels; None where none is known.
+        labels: (N,) the class of each photograph among the model's labels; None where none is known, and where labels
+            are independent.
         folders: what each class folder stands for, an index among the model's labels; () where none was looked at.
+        truth: what independent labels the photographs have; None where nothing says, or classes exclude each other.
+        threshold: the probability from which on an independent label is said; None where classes exclude each other.
         problems: what speaks against the data.
         reference: the float model's answers, read from a file; None where they are computed here.
         loaded: the float model; None where its weights are not at hand.
@@ -87,6 +93,8 @@ class Work:
     available: int
     labels: Labels | None
     folders: tuple[int, ...]
+    truth: Truth | None
+    threshold: float | None
     problems: tuple[str, ...]
     reference: Reference | None
     loaded: LoadedModel | None
@@ -118,9 +126,8 @@ def prepare(wanted: Request, steps: Steps) -> Work:
     processors = emulated(artifacts, wanted.runtime, wanted.processors, steps)
     everything = find_images(wanted.data)
     images = everything if wanted.limit is None else balanced_subset(everything, wanted.limit, seed=0)
-    classes = data.classes_of(images, first.labels, wanted.class_map, gate=wanted.max_drop is not None)
-    _require_classes(wanted, classes)
-    problems = data.problems(images, classes, first.labels)
+    threshold = _threshold(wanted, first)
+    labels, folders, known, problems = _truth(wanted, images, everything, first.labels, threshold)
     with steps.step("looking at the photographs"):
         problems += data.altered(images)
     with steps.step("looking for calibration photographs", None):
@@ -133,8 +140,10 @@ def prepare(wanted: Request, steps: Steps) -> Work:
         artifacts=tuple(artifacts),
         images=images,
         available=len(everything),
-        labels=None if classes.numbers is None else np.array(classes.numbers),
-        folders=classes.folders,
+        labels=labels,
+        folders=folders,
+        truth=known,
+        threshold=threshold,
         problems=tuple(problems),
         reference=reference,
         loaded=loaded,
@@ -163,9 +172,8 @@ def evaluate(work: Work, steps: Steps) -> Result:
     ]
     read = np.logical_and.reduce([float_answers.read, *(here.answers.read for here, *_ in ran)])
     rows = np.flatnonzero(read)
-    labels = None if work.labels is None else work.labels[rows]
-    float_facts = facts.gather(float_answers.logits, float_answers.logits, rows, labels)
-    float_model = _float_model(work, reference, float_facts, labels)
+    float_facts = _facts(work, float_answers.logits, float_answers.logits, rows, rows)
+    float_model = _float_model(work, reference, float_answers.logits, float_facts, rows)
     report = Report(
         format_version=contents.FORMAT_VERSION,
         made_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -180,6 +188,8 @@ def evaluate(work: Work, steps: Steps) -> Result:
         ),
         machine=machine.this(),
         versions=_versions(),
+        activation=work.artifacts[0].manifest.model.activation,
+        threshold=work.threshold,
     )
     with steps.step("writing"):
         write(report, work.images.root, work.wanted.output, work.wanted.force)
@@ -198,6 +208,7 @@ def _require_one_model(artifacts: list[Artifact]) -> None:
         ("entry", lambda a: (a.manifest.model.entry, a.manifest.model.prefix)),
         ("preprocessing", lambda a: a.manifest.preprocessing),
         ("labels", lambda a: a.labels),
+        ("activation", lambda a: a.manifest.model.activation),
     )
     for one in artifacts[1:]:
         for what, of in parts:
@@ -215,6 +226,38 @@ def _require_classes(wanted: Request, classes: Classes) -> None:
                 f"{option} needs classes, and '{wanted.data}' has no class folders: put the photographs of each class "
                 "into a folder named after it, or say which class each is of with --class-map FILE"
             )
+
+
+def _threshold(wanted: Request, one: Artifact) -> float | None:
+    """The probability from which on an independent label is said; None where classes exclude each other."""
+    if one.manifest.model.activation == "sigmoid":
+        return THRESHOLD if wanted.threshold is None else wanted.threshold
+    if wanted.threshold is not None:
+        raise RequestError(
+            f"--threshold is for independent labels, and the classes of {one.folder} exclude each other: leave it out"
+        )
+    return None
+
+
+def _truth(
+    wanted: Request, images: ImageList, everything: ImageList, labels: tuple[str, ...], threshold: float | None
+) -> tuple[Labels | None, tuple[int, ...], Truth | None, list[str]]:
+    """The photographs' classes and what their folders stand for, or their labels; and what speaks against them."""
+    if threshold is None:
+        classes = data.classes_of(images, labels, wanted.class_map, gate=wanted.max_drop is not None)
+        _require_classes(wanted, classes)
+        numbers = None if classes.numbers is None else np.array(classes.numbers)
+        return numbers, classes.folders, None, data.problems(images, classes, labels)
+    if wanted.expected_top1 is not None:
+        raise RequestError("--expected-top1 is of classes that exclude each other, and the model's labels do not")
+    known = truth.of(images, everything, labels, wanted.class_map)
+    said = f"a label is said where its probability is at least {threshold:g} (--threshold)"
+    if known is not None:
+        return None, (), known, [*known.problems, said]
+    nothing = "nothing says which labels the photographs have"
+    if wanted.max_drop is not None:
+        raise RequestError(f"{nothing}, which --max-drop needs: say it with --class-map, or with class folders")
+    return None, (), None, [f"{nothing}: no accuracy is known, only how far the answers are apart", said]
 
 
 def _shared(wanted: Request, artifacts: list[Artifact], images: ImageList) -> list[str]:
@@ -313,7 +356,7 @@ def _outcome(
     one: Artifact,
     ran: tuple[Ran, ...],
     reference: Answers,
-    float_facts: Facts,
+    float_facts: Facts | LabelFacts,
     doubted: bool,
     rows: Labels,
     steps: Steps,
@@ -327,21 +370,23 @@ def _outcome(
     here, *others = ran
     assert here.latency is not None
     m, model = one.manifest, one.manifest.files["model"]
-    labels = None if work.labels is None else work.labels[rows]
     with steps.step(f"comparing {one.name}"):
-        found = facts.gather(here.answers.logits, reference.logits, rows, labels)
-        top1 = top5 = calibration_error = None
-        classes: tuple[contents.ClassDrop, ...] = ()
-        if labels is not None:
-            top1, top5 = facts.compare(found.top1, float_facts.top1), facts.compare(found.top5, float_facts.top5)
-            calibration_error = statistics.calibration_error(found.confidence, found.top1)
-            classes = facts.by_class(found, float_facts, labels, one.labels)
+        found = _facts(work, here.answers.logits, reference.logits, rows, rows)
+        of_classes, of_labels = OfClasses(), None
+        if isinstance(found, LabelFacts) and isinstance(float_facts, LabelFacts):
+            has = None if work.truth is None else work.truth.has[rows]
+            names = tuple(work.images.files[row] for row in rows.tolist())
+            both = here.answers.logits, reference.logits
+            of_labels = multilabel.judged(found, float_facts, *both, rows, has, one.labels, names)
+        elif isinstance(found, Facts) and isinstance(float_facts, Facts):
+            of_classes = _of_classes(work, one.labels, found, float_facts, rows)
+    judged = of_classes.top1 if of_labels is None else of_labels.accuracy
     grown, note = _growth(work, one, rows, steps)
     processors = tuple(_on_processor(work, other, here, reference, rows) for other in others)
     passed, gate = None, work.wanted.max_drop
-    if gate is not None and top1 is not None:
-        passed = not doubted and passes(top1, processors, len(rows), gate)
-    agreement = 100 * float((found.said == float_facts.said).mean())
+    if gate is not None and judged is not None:
+        passed = not doubted and passes(judged, processors, len(rows), gate)
+    agreement = _agreement(found, float_facts)
     divergence = float(found.divergence.mean())
     return Outcome(
         name=one.name,
@@ -354,23 +399,81 @@ def _outcome(
         bytes=model.bytes,
         delegate_calls=m.graph.delegate_calls,
         undelegated=None if m.graph.delegate_calls is None else sum(op.count for op in m.graph.undelegated_ops),
-        verdict=verdict(top1, agreement, processors, len(rows), gate, doubted),
+        verdict=verdict(judged, agreement, processors, len(rows), gate, m.model.activation, doubted),
         passed=passed,
-        top1=top1,
-        top5=top5,
+        top1=of_classes.top1,
+        top5=of_classes.top5,
         agreement=agreement,
         kl_divergence=divergence if math.isfinite(divergence) else None,
         snr_db=found.snr_db if math.isfinite(found.snr_db) else None,
-        not_finite=int((found.said < 0).sum()),
-        calibration_error=calibration_error,
-        by_class=classes,
-        changed=_changed(work.images, one.labels, found, float_facts, rows, labels),
+        not_finite=int(found.not_finite.sum()),
+        calibration_error=_calibration_error(work, found),
+        by_class=of_classes.by_class,
+        changed=of_classes.changed,
         growth=grown,
         growth_note=note,
         latency=here.latency,
         devices=tuple(work.devices[model.sha256]),
         processors=processors,
+        labels=of_labels,
     )
+
+
+@dataclass(frozen=True)
+class OfClasses:
+    """What the report says of classes that exclude each other; see `Outcome`."""
+
+    top1: Comparison | None = None
+    top5: Comparison | None = None
+    by_class: tuple[contents.ClassDrop, ...] = ()
+    changed: tuple[Changed, ...] = ()
+
+
+def _of_classes(work: Work, names: tuple[str, ...], found: Facts, float_facts: Facts, rows: Labels) -> OfClasses:
+    labels = None if work.labels is None else work.labels[rows]
+    changed = _changed(work.images, names, found, float_facts, rows, labels)
+    if labels is None:
+        return OfClasses(changed=changed)
+    return OfClasses(
+        top1=facts.compare(found.top1, float_facts.top1),
+        top5=facts.compare(found.top5, float_facts.top5),
+        by_class=facts.by_class(found, float_facts, labels, names),
+        changed=changed,
+    )
+
+
+def _facts(work: Work, logits: Logits, reference: Logits, rows: Labels, photographs: Labels) -> Facts | LabelFacts:
+    """The facts of `rows` (N,) of both arrays, which are of the `photographs` (N,), places among the work's."""
+    if work.threshold is None:
+        return facts.gather(logits, reference, rows, None if work.labels is None else work.labels[photographs])
+    has = None if work.truth is None else work.truth.has[photographs]
+    return multilabel.gather(logits, reference, rows, has, work.threshold)
+
+
+def _agreement(one: Facts | LabelFacts, other: Facts | LabelFacts) -> float:
+    """Points of photographs of which both say the same class, or the same labels."""
+    same = (one.said == other.said).reshape(len(one.said), -1).all(1) & (one.not_finite == other.not_finite)
+    return 100 * float(same.mean())
+
+
+def _judged(work: Work, found: Facts | LabelFacts, float_facts: Facts | LabelFacts) -> Comparison | None:
+    """What the gate looks at; None where no truth is known."""
+    ours, theirs = (_right(work, one) for one in (found, float_facts))
+    return None if ours is None or theirs is None else facts.compare(ours, theirs)
+
+
+def _right(work: Work, found: Facts | LabelFacts) -> facts.Right | None:
+    """(N,) which photographs are right, or how much of each; None where no truth is known."""
+    if isinstance(found, LabelFacts):
+        return found.accuracy
+    return None if work.labels is None else found.top1
+
+
+def _calibration_error(work: Work, found: Facts | LabelFacts) -> float | None:
+    """Points; None where no truth is known."""
+    if isinstance(found, LabelFacts):
+        return found.calibration_error
+    return None if work.labels is None else statistics.calibration_error(found.confidence, found.top1)
 
 
 def _on_processor(work: Work, there: Ran, here: Ran, reference: Answers, rows: Labels) -> OnProcessor:
@@ -381,19 +484,20 @@ def _on_processor(work: Work, there: Ran, here: Ran, reference: Answers, rows: L
     logits = np.asarray(there.answers.logits[own])
     ours, floats = (np.asarray(of.logits[common]) for of in (here.answers, reference))
     every = np.arange(len(common))
-    labels = None if work.labels is None else work.labels[common]
-    found, expected = (facts.gather(given, floats, every, labels) for given in (logits, floats))
+    found, here_found, expected = (_facts(work, given, floats, every, common) for given in (logits, ours, floats))
+    judged = _judged(work, found, expected)
     error = relative_error(logits, ours)
     return OnProcessor(
         processor=there.processor,
         runtime=there.runtime,
         instructions=there.instructions,
         photographs=len(common),
-        top1=None if labels is None else facts.compare(found.top1, expected.top1),
-        agreement=100 * float((found.said == expected.said).mean()),
-        here_agreement=100 * top1_agreement(logits, ours),
+        top1=None if isinstance(found, LabelFacts) else judged,
+        agreement=_agreement(found, expected),
+        here_agreement=_agreement(found, here_found),
         here_error=error if math.isfinite(error) else None,
-        not_finite=int((found.said < 0).sum()),
+        not_finite=int(found.not_finite.sum()),
+        label_accuracy=judged if isinstance(found, LabelFacts) else None,
     )
 
 
@@ -461,28 +565,41 @@ def _data(work: Work, read: NDArray[np.bool_]) -> Data:
 def _class_folders(work: Work, read: NDArray[np.bool_]) -> tuple[ClassFolder, ...]:
     """The class folders and how many photographs were judged of each, or the classes where those were not looked at."""
     names = work.artifacts[0].labels
-    if work.folders:
-        counts = np.bincount(np.array(work.images.labels)[read], minlength=len(work.folders))
-        folders = zip(work.images.classes, work.folders, counts, strict=True)
-        return tuple(ClassFolder(folder, names[label], int(count)) for folder, label, count in folders)
+    meant = tuple(names[label] for label in work.folders) if work.truth is None else work.truth.folders
+    if meant:
+        counts = np.bincount(np.array(work.images.labels)[read], minlength=len(meant))
+        folders = zip(work.images.classes, meant, counts, strict=True)
+        return tuple(ClassFolder(folder, label, int(count)) for folder, label, count in folders)
     if work.labels is None:
         return ()
     counts = np.bincount(work.labels[read], minlength=len(names))
     return tuple(ClassFolder(None, names[label], int(counts[label])) for label in np.flatnonzero(counts))
 
 
-def _float_model(work: Work, reference: Reference, found: Facts, labels: Labels | None) -> FloatModel:
+def _float_model(
+    work: Work, reference: Reference, logits: Logits, found: Facts | LabelFacts, rows: Labels
+) -> FloatModel:
     path = None if work.wanted.reference is None else str(work.wanted.reference)
-    if labels is None:
-        return FloatModel(reference.record, path, None, None, None, None, None, None)
-    model, names = work.artifacts[0].manifest.model, work.artifacts[0].labels
-    known = plausible.known(model, names, labels, work.wanted.expected_top1)
-    return FloatModel(
-        record=reference.record,
-        file=path,
+    made = FloatModel(reference.record, path, None, None, _calibration_error(work, found))
+    names = work.artifacts[0].labels
+    if isinstance(found, LabelFacts):
+        if found.accuracy is None or work.truth is None:
+            return made
+        has = work.truth.has[rows]
+        return replace(
+            made,
+            label_accuracy=100 * float(found.accuracy.mean()),
+            mean_average_precision=multilabel.mean_average_precision(multilabel.every_label(found, logits, rows, has)),
+            doubt=multilabel.doubt(logits, rows, has, names),
+        )
+    if work.labels is None:
+        return made
+    labels = work.labels[rows]
+    known = plausible.known(work.artifacts[0].manifest.model, names, labels, work.wanted.expected_top1)
+    return replace(
+        made,
         top1=100 * float(found.top1.mean()),
         top5=100 * float(found.top5.mean()),
-        calibration_error=statistics.calibration_error(found.confidence, found.top1),
         known_top1=None if known is None else known.top1,
         known_from=None if known is None else known.source,
         doubt=plausible.doubt(found, labels, len(names), known),

@@ -12,6 +12,8 @@ from volo_edge.reference.request import check_data, check_device
 from volo_edge.report.contents import JSON
 from volo_edge.request import check_processors, check_runtime, check_weights
 
+THRESHOLD = 0.5  # a label's probability is as much for it as against it
+
 
 @dataclass(frozen=True)
 class Request:
@@ -21,8 +23,9 @@ class Request:
         artifacts: folders that `convert` wrote.
         data: folder of photographs, in class folders or without.
         limit: how many of them, as many of each class; None for all.
-        class_map: file of the label, or its index, that each class folder or photograph stands for; see
-            `volo_edge.evaluate.class_map`.
+        class_map: file of the label, or its index, that each class folder or photograph stands for, see
+            `volo_edge.evaluate.class_map`; of independent labels, of those that each photograph has, see `truth`.
+        threshold: probability, 0..1, from which on an independent label is said; None for `THRESHOLD`.
         reference: file that `volo-edge reference` wrote; None to compute it here.
         reference_device: "auto", "cpu", "cuda" or "mps", where it is computed here.
         weights: checkpoint of the float model; None for the demo's.
@@ -32,7 +35,7 @@ class Request:
             machine's.
         processors: whose ARM64 code, keys of `converters.executorch.arm64.processors.PROCESSORS`; () for the usual.
         arm64_limit: how many of the photographs ARM64 code is judged on, as many of each class.
-        max_drop: points of top-1 accuracy that may be lost; None for no gate.
+        max_drop: points of top-1 accuracy, or of label accuracy, that may be lost; None for no gate.
         expected_top1: percent of the photographs that the float model should know; None for what was published.
         output: the folder to write.
         force: whether to replace an earlier report.
@@ -43,6 +46,7 @@ class Request:
     data: Path
     limit: int | None = None
     class_map: Path | None = None
+    threshold: float | None = None
     reference: Path | None = None
     reference_device: str = "auto"
     weights: str | None = None
@@ -81,7 +85,9 @@ def check(wanted: Request) -> None:
             raise RequestError(f"there is no {what} at {path}")
     check_weights(wanted.weights, "the checkpoint that the artifacts were made from")
     if wanted.max_drop is not None and not (math.isfinite(wanted.max_drop) and wanted.max_drop >= 0):
-        raise RequestError(f"--max-drop {wanted.max_drop}: give points of top-1 accuracy, 0.5 for half of one percent")
+        raise RequestError(f"--max-drop {wanted.max_drop}: give points of accuracy, 0.5 for half of one percent")
+    if wanted.threshold is not None and not 0 < wanted.threshold < 1:
+        raise RequestError(f"--threshold {wanted.threshold:g}: give a probability between 0 and 1")
     if wanted.expected_top1 is not None and not 0 <= wanted.expected_top1 <= 100:  # which nan is not either
         raise RequestError(f"--expected-top1 {wanted.expected_top1}: give percent, 84.2 for one")
     files.check_replaceable(wanted.output, JSON, wanted.force)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from volo_edge.activation import Activation
 from volo_edge.device_results import DeviceResults
 from volo_edge.formats import Format
 from volo_edge.machine import Machine
@@ -33,7 +34,7 @@ class ClassFolder:
 
     Args:
         folder: its name; null for such a class.
-        label: the model's class that it stands for.
+        label: the model's class that it stands for; of independent labels, those that its photographs have.
         photographs: how many of it were judged.
     """
 
@@ -78,6 +79,7 @@ class FloatModel:
         calibration_error: points, see `Outcome`.
         known_top1, known_from: points that it should reach, and who says so: "--expected-top1", or the variant that
             they were published of; null where nothing is known.
+        label_accuracy, mean_average_precision: of independent labels, points, see `MultiLabel`; null elsewhere.
         doubt: why its answers cannot be right, in a sentence; null where nothing speaks against them.
     """
 
@@ -86,9 +88,16 @@ class FloatModel:
     top1: float | None
     top5: float | None
     calibration_error: float | None
-    known_top1: float | None
-    known_from: str | None
-    doubt: str | None
+    label_accuracy: float | None = None
+    mean_average_precision: float | None = None
+    known_top1: float | None = None
+    known_from: str | None = None
+    doubt: str | None = None
+
+    @property
+    def judged(self) -> float | None:
+        """What `Outcome.judged` compares with: top-1, or label accuracy."""
+        return self.top1 if self.label_accuracy is None else self.label_accuracy
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,74 @@ class ClassDrop:
     float_model: float
     file: float
     drop: float
+
+
+@dataclass(frozen=True)
+class LabelFigures:
+    """What one model makes of one independent label, in points.
+
+    Args:
+        precision: of the photographs that it says it of, those that have it; null where it says it of none.
+        recall: of the photographs that have it, those that it says it of; null where none has it.
+        f1: their harmonic mean; null where it is neither said nor true of any.
+        average_precision: over all thresholds, see docs/accuracy.md; null where no photograph has it.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    average_precision: float | None
+
+
+@dataclass(frozen=True)
+class LabelDrop:
+    """One independent label: how many photographs have it, and what each makes of it."""
+
+    label: str
+    photographs: int
+    float_model: LabelFigures
+    file: LabelFigures
+
+
+@dataclass(frozen=True)
+class ChangedLabel:
+    """A label of a photograph that only one of the file and the float model says.
+
+    Args:
+        photograph: its name in the folder.
+        label: the label.
+        truth: whether the photograph has it; null where that is not known.
+        float_model, file: the probability, 0..1, that each gives it.
+        effect: "better" or "worse"; "other" where the truth is not known.
+    """
+
+    photograph: str
+    label: str
+    truth: bool | None
+    float_model: float
+    file: float
+    effect: Literal["better", "worse", "other"]
+
+
+@dataclass(frozen=True)
+class MultiLabel:
+    """An artifact whose labels are independent, each said from the report's `threshold` of its probability on.
+
+    Args:
+        accuracy: label accuracy, which the gate judges: of the labels of a photograph that are said or true, the share
+            that are both, the mean over photographs; better and worse are photographs of which the share rose and fell.
+            null where no truth is known, as the next two.
+        exact: photographs with all labels right.
+        mean_average_precision: points, over the labels that a photograph has.
+        by_label: every one, in the model's order; () without truth.
+        changed: labels that only one of them says, the worst first.
+    """
+
+    accuracy: Comparison | None
+    exact: Comparison | None
+    mean_average_precision: float | None
+    by_label: tuple[LabelDrop, ...]
+    changed: tuple[ChangedLabel, ...]
 
 
 @dataclass(frozen=True)
@@ -204,11 +281,13 @@ class OnProcessor:
         instructions: those for products of numbers that were seen to run: they tell which kernels did.
         photographs: how many of the data it was judged on, as many of each class.
         top1: against the float model on those; null without classes.
-        agreement: points of them that it and the float model put in the same class.
-        here_agreement: points of them that it and the file on this machine put in the same class.
+        agreement: points of them that it and the float model put in the same class, or give the same labels.
+        here_agreement: points of them that it and the file on this machine put in the same class, or give the same
+            labels.
         here_error: of its logits from those on this machine, |there - here| / |here| in the 2-norm over all; null where
             one is no number.
         not_finite: photographs for which it gives a logit that is no number.
+        label_accuracy: of independent labels, in place of `top1`, see `MultiLabel`; null elsewhere.
     """
 
     processor: str
@@ -220,6 +299,12 @@ class OnProcessor:
     here_agreement: float
     here_error: float | None
     not_finite: int
+    label_accuracy: Comparison | None = None
+
+    @property
+    def judged(self) -> Comparison | None:
+        """What the gate looks at."""
+        return self.top1 if self.label_accuracy is None else self.label_accuracy
 
 
 @dataclass(frozen=True)
@@ -234,18 +319,21 @@ class Outcome:
         delegate_calls, undelegated: of an ExecuTorch program, see the manifest; null elsewhere.
         verdict: in a sentence.
         passed: the gate, on every processor; null where none was set.
-        top1, top5: null without classes.
-        agreement: points of photographs that both put in the same class.
-        kl_divergence: nats, of the file's probabilities from the float model's, the mean over photographs.
+        top1, top5: null without classes, and where labels are independent.
+        agreement: points of photographs that both put in the same class, or give the same labels.
+        kl_divergence: nats, of the file's probabilities from the float model's, the mean over photographs; of
+            independent labels the sum of theirs.
         snr_db: of the logits; null without noise.
         not_finite: photographs for which the file gives a logit that is no number.
-        calibration_error: points between how sure it is and how often it is right (15 bins); null without classes.
-        by_class: in the order of the labels, those with a photograph.
-        changed: photographs whose class changed, the worst first.
+        calibration_error: points between how sure it is and how often it is right (15 bins), of independent labels over
+            the probabilities of all; null without classes.
+        by_class: in the order of the labels, those with a photograph; () where labels are independent.
+        changed: photographs whose class changed, the worst first; () where labels are independent.
         growth: null where it was not measured, `growth_note` says why.
         latency: on this machine.
         devices: what apps measured of it.
         processors: other processors that ran its file.
+        labels: the figures of independent labels; null where classes exclude each other.
     """
 
     name: str
@@ -274,6 +362,12 @@ class Outcome:
     latency: Latency
     devices: tuple[DeviceResults, ...]
     processors: tuple[OnProcessor, ...]
+    labels: MultiLabel | None = None
+
+    @property
+    def judged(self) -> Comparison | None:
+        """What the gate looks at: top-1, or label accuracy; None where no truth is known."""
+        return self.top1 if self.labels is None else self.labels.accuracy
 
 
 @dataclass(frozen=True)
@@ -285,12 +379,15 @@ class Report:
         made_at: UTC, ISO 8601.
         command: that made it.
         model: name of the variant.
-        max_drop: the gate's, in points; null where none was set.
+        max_drop: the gate's, in points of top-1 or of label accuracy; null where none was set.
         data: the photographs.
         float_model: what everything is held against.
         artifacts: in the order they were given.
         machine: that ran the files.
         versions: of what made it.
+        activation: of the model, see the manifest.
+        threshold: the probability, 0..1, from which on an independent label is said; null where classes exclude each
+            other.
     """
 
     format_version: Literal[3]
@@ -303,8 +400,16 @@ class Report:
     artifacts: tuple[Outcome, ...]
     machine: Machine
     versions: dict[str, str]
+    activation: Activation = "softmax"
+    threshold: float | None = None
+
+    @property
+    def figure(self) -> str:
+        """What `Outcome.judged` is called."""
+        return FIGURES[self.activation]
 
 
+FIGURES = {"softmax": "top-1", "sigmoid": "label accuracy"}
 FORMAT = Format(Report, FORMAT_VERSION, "accuracy report", "make it again with 'volo-edge evaluate'")
 
 

@@ -12,8 +12,22 @@ from jinja2 import Environment, StrictUndefined
 
 from volo_edge.preprocess import UnreadableImage, open_rgb
 from volo_edge.report import plots
-from volo_edge.report.contents import Answer, Changed, Report
-from volo_edge.report.markdown import DOUBTED, PROCESSORS, PROCESSORS_HINT, evaluated, notes, processors
+from volo_edge.report.contents import Answer, Changed, ChangedLabel, Report
+from volo_edge.report.markdown import (
+    DOUBTED,
+    LABEL_COLUMNS,
+    LABEL_HINT,
+    PROCESSORS_HINT,
+    SHOWN_LABELS,
+    by_label,
+    evaluated,
+    float_model,
+    judged,
+    judged_columns,
+    notes,
+    processor_columns,
+    processors,
+)
 
 SHOWN = 40  # photographs
 _SIDE = 96  # pixels of one
@@ -56,7 +70,16 @@ def render(report: Report, photographs: Path) -> str:
         changed=_with_images(changed[:SHOWN], photographs),
         evaluated=evaluated,
         answer=_answer,
-        processor_columns=PROCESSORS[1:],
+        float_model=float_model(report.float_model),
+        judged=judged,
+        judged_columns=judged_columns(report),
+        labels=[(number, rows) for number, one in enumerate(report.artifacts) if (rows := by_label(one))],
+        label_columns=LABEL_COLUMNS,
+        label_hint=LABEL_HINT,
+        label_count=SHOWN_LABELS,
+        changed_labels=_changed_labels(report, photographs),
+        changed_labels_count=sum(len(one.labels.changed) for one in report.artifacts if one.labels),
+        processor_columns=processor_columns(report)[1:],
         processor_hint=PROCESSORS_HINT,
         processors=_by_artifact(report),
         devices=[(one, result) for one in report.artifacts for result in one.devices],
@@ -64,7 +87,7 @@ def render(report: Report, photographs: Path) -> str:
 
 
 def _by_artifact(report: Report) -> list[tuple[int, list[tuple[str, ...]]]]:
-    """Number of each artifact that other processors ran, and its rows of `PROCESSORS` without its name."""
+    """Number of each artifact that other processors ran, and its rows of `processor_columns` without its name."""
     rows = processors(report)
     found = []
     for number, one in enumerate(report.artifacts):
@@ -79,21 +102,22 @@ def headline(report: Report) -> str:
     count = len(report.artifacts)
     if report.float_model.doubt:
         return f"{DOUBTED} what is said of {count} artifact(s) against them means nothing."
-    judged = [one for one in report.artifacts if one.top1 is not None]
-    if not judged:
+    known = [one for one in report.artifacts if one.judged is not None]
+    if not known:
+        if report.activation == "sigmoid":
+            return f"{count} artifact(s): no label is known, so no accuracy; agreement with the float model is below."
         return f"{count} artifact(s): no class is known, so no accuracy; agreement with the float model is below."
     if report.max_drop is not None:
-        passed = sum(one.passed is True for one in judged)
-        ruled_out = f"a loss of more than {_points(report.max_drop)} of top-1 is ruled out"
+        passed = sum(one.passed is True for one in known)
+        ruled_out = f"a loss of more than {_points(report.max_drop)} of {report.figure} is ruled out"
         return f"{passed} of {count} artifact(s) pass: {ruled_out}."
-    real = [one for one in judged if one.top1 is not None and one.top1.low > 0]
+    real = [one for one in known if one.judged is not None and one.judged.low > 0]
     if not real:
-        return f"{count} artifact(s), and none loses so much top-1 accuracy that it could not be chance."
-    worst = max(real, key=lambda one: one.top1.drop if one.top1 else 0)
-    drop = worst.top1.drop if worst.top1 else 0
-    return (
-        f"{len(real)} of {count} artifact(s) lose more top-1 than chance; most loses {worst.name}, {drop:.2f} points."
-    )
+        return f"{count} artifact(s), and none loses so much {report.figure} that it could not be chance."
+    worst = max(real, key=lambda one: one.judged.drop if one.judged else 0)
+    drop = worst.judged.drop if worst.judged else 0
+    most = f"most loses {worst.name}, {drop:.2f} points"
+    return f"{len(real)} of {count} artifact(s) lose more {report.figure} than chance; {most}."
 
 
 def _points(count: float) -> str:
@@ -133,14 +157,44 @@ def _photographs(report: Report) -> list[Photograph]:
     )
 
 
+@dataclass
+class ChangedPhotograph:
+    """A photograph of which labels changed, and in which artifacts: number, name and change; its image as above."""
+
+    name: str
+    changes: list[tuple[int, str, ChangedLabel]] = field(default_factory=list)
+    image: str = ""
+
+
+def _changed_labels(report: Report, folder: Path) -> list[ChangedPhotograph]:
+    """The first `SHOWN`: those with most labels for the worse first, then with most changed."""
+    found: dict[str, ChangedPhotograph] = {}
+    for number, one in enumerate(report.artifacts):
+        for change in one.labels.changed if one.labels else ():
+            place = found.setdefault(change.photograph, ChangedPhotograph(change.photograph))
+            place.changes.append((number, one.name, change))
+    shown = sorted(
+        found.values(),
+        key=lambda one: (-sum(change.effect == "worse" for *_, change in one.changes), -len(one.changes), one.name),
+    )[:SHOWN]
+    for photograph in shown:
+        photograph.image = _thumbnail(folder / photograph.name)
+    return shown
+
+
 def _with_images(chosen: list[Photograph], folder: Path) -> list[Photograph]:
     for photograph in chosen:
-        try:
-            image = open_rgb(folder / photograph.change.photograph)
-        except UnreadableImage:
-            continue
-        image.thumbnail((_SIDE, _SIDE))
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=85)
-        photograph.image = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        photograph.image = _thumbnail(folder / photograph.change.photograph)
     return chosen
+
+
+def _thumbnail(path: Path) -> str:
+    """A JPEG of the photograph as a data URI; "" where it is gone."""
+    try:
+        image = open_rgb(path)
+    except UnreadableImage:
+        return ""
+    image.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -51,16 +51,16 @@ class Axis:
 
 def intervals(report: Report) -> str:
     """The drop of each artifact with its 95 % interval, and the gate."""
-    shown = [(number, one) for number, one in enumerate(report.artifacts) if one.top1 is not None]
+    shown = [(number, one) for number, one in enumerate(report.artifacts) if one.judged is not None]
     if not shown:
         return ""
-    tops = [one.top1 for _, one in shown if one.top1 is not None]
+    tops = [one.judged for _, one in shown if one.judged is not None]
     values = [0.0, *(top.low for top in tops), *(top.high for top in tops), *_gate(report)]
     margin = 0.06 * (max(values) - min(values))
     left = 24 + 6.6 * max(len(one.name) for _, one in shown)
     x = Axis(min(values) - margin, max(values) + margin, left, _WIDTH - 16)
     bottom = 24 * len(shown) + 22
-    parts = _x_axis(x, 16, bottom, "points of top-1 accuracy lost against the float model, with 95 % interval")
+    parts = _x_axis(x, 16, bottom, f"points of {report.figure} lost against the float model, with 95 % interval")
     parts.append(_line(x(0), 16, x(0), bottom, "zero"))
     for gate in _gate(report):
         parts.append(_line(x(gate), 16, x(gate), bottom, "gate"))
@@ -71,35 +71,35 @@ def intervals(report: Report) -> str:
         parts.append(_line(x(top.low), y, x(top.high), y, f"whisker s{number % 12}"))
         title = f"{one.name}: {top.drop:+.2f} points ({top.low:+.2f} to {top.high:+.2f})"
         parts.append(_dot(x(top.drop), y, 5, number, title))
-    return _svg(bottom + 36, parts, "Drop of top-1 accuracy by artifact, with 95 % intervals")
+    return _svg(bottom + 36, parts, f"Drop of {report.figure} by artifact, with 95 % intervals")
 
 
 def accuracy_against(report: Report, what: str, values: Sequence[float | None], unit: str) -> str:
-    """Top-1 accuracy over what it costs: `values`, one an artifact, None where it is not known."""
+    """Top-1 or label accuracy over what it costs: `values`, one an artifact, None where it is not known."""
     points = [
-        (number, value, one.top1.file, one)
+        (number, value, one.judged.file, one)
         for number, (one, value) in enumerate(zip(report.artifacts, values, strict=True))
-        if one.top1 is not None and value is not None
+        if one.judged is not None and value is not None
     ]
     if len(points) < 2:
         return ""
     width = _WIDTH // 2 - 10
     xs, ys = [value for _, value, _, _ in points], [top for _, _, top, _ in points]
-    if report.float_model.top1 is not None:
-        ys.append(report.float_model.top1)
+    if report.float_model.judged is not None:
+        ys.append(report.float_model.judged)
     spread = max(max(ys) - min(ys), 0.1)
     x = Axis(min(xs) / 1.25, max(xs) * 1.35, 52, width - 8, log=True)
     y = Axis(min(ys) - 0.1 * spread, max(ys) + 0.1 * spread, 220, 12)
-    parts = _x_axis(x, 12, 220, f"{what}, {unit}") + _y_axis(y, 52, width - 8, "top-1 %")
-    if report.float_model.top1 is not None:
-        level = y(report.float_model.top1)
+    parts = _x_axis(x, 12, 220, f"{what}, {unit}") + _y_axis(y, 52, width - 8, f"{report.figure} %")
+    if report.float_model.judged is not None:
+        level = y(report.float_model.judged)
         parts.append(_line(52, level, width - 8, level, "zero"))
         parts.append(_text(56, level - 4, "float", "start small"))
     places = _apart([(x(value), y(top)) for _, value, top, _ in points])
     for (number, value, top, one), (_, label) in zip(points, places, strict=True):
         parts.append(_dot(x(value), y(top), 4.5, number, f"{one.name}: {top:.2f} %, {value:.3g} {unit}"))
         parts.append(_text(x(value) + 8, label + 4, str(number + 1), f"start small fill s{number % 12}"))
-    return _svg(262, parts, f"Top-1 accuracy against {what}", width)
+    return _svg(262, parts, f"{report.figure} against {what}", width)
 
 
 def growth(report: Report) -> str:

@@ -440,10 +440,12 @@ def _top1(logits: Logits, labels: Labels) -> float:
 
 def _compare(logits: Logits, reference: Logits, labels: Labels | None) -> Measured:
     snr = metrics.snr_db(logits, reference)
+    single = logits.shape[1] == 1  # which is never another class
+    agreement = metrics.labels_agreement if single else metrics.top1_agreement
     return Measured(
         snr_db=snr if math.isfinite(snr) else None,
-        disagreement=100 * (1 - metrics.top1_agreement(logits, reference)),
-        top1_drop=None if labels is None else _top1(reference, labels) - _top1(logits, labels),
+        disagreement=100 * (1 - agreement(logits, reference)),
+        top1_drop=None if labels is None or single else _top1(reference, labels) - _top1(logits, labels),
     )
 
 

@@ -37,8 +37,29 @@ def top1_agreement(logits: Logits, reference: Logits) -> float:
     return float((same & np.isfinite(logits).all(1)).mean())
 
 
+def labels_agreement(logits: Logits, reference: Logits) -> float:
+    """Share, 0..1, of the images of which both say the same labels, each from a probability of one half on.
+
+    One with a logit that is no number is a miss.
+    """
+    same = ((logits >= 0) == (reference >= 0)).all(1)
+    return float((same & np.isfinite(logits).all(1)).mean())
+
+
 def softmax(logits: Logits) -> NDArray[np.float64]:
     """Probabilities over the last axis."""
     exponents = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
     probabilities: NDArray[np.float64] = exponents / exponents.sum(-1, keepdims=True)
     return probabilities
+
+
+def sigmoid(logits: Logits) -> NDArray[np.float64]:
+    """1 / (1 + exp(-x)) of each."""
+    probabilities: NDArray[np.float64] = np.exp(log_sigmoid(logits))
+    return probabilities
+
+
+def log_sigmoid(logits: Logits) -> NDArray[np.float64]:
+    """The logarithm of `sigmoid`, which is a number where that is too small for one."""
+    logarithms: NDArray[np.float64] = -np.logaddexp(0, -logits.astype(np.float64))
+    return logarithms

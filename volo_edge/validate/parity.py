@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from volo_edge.activation import Activation
 from volo_edge.validate import metrics
 from volo_edge.validate.metrics import Logits
 
@@ -20,10 +21,12 @@ class Parity:
         relative_error: |file - float| / |float| over all logits, in the 2-norm.
         max_abs_error: the largest difference of two logits.
         snr_db: the same as a signal to noise ratio in decibels.
-        top1_agreement: share, 0..1, of photographs that both put in the same class.
+        top1_agreement: share, 0..1, of photographs that both put in the same class; None where labels are independent.
         tolerance: the largest `relative_error` that passes.
         passed: None where the file was not run.
         note: why it was not run, "" otherwise.
+        labels_agreement: of independent labels, the share, 0..1, of photographs of which both say the same ones, each
+            from a probability of one half on; None where classes exclude each other.
     """
 
     images: int
@@ -37,6 +40,7 @@ class Parity:
     tolerance: float
     passed: bool | None
     note: str = ""
+    labels_agreement: float | None = None
 
 
 def compare(
@@ -46,9 +50,11 @@ def compare(
     runtime: str,
     processor: str,
     instructions: tuple[str, ...] = (),
+    activation: Activation = "softmax",
 ) -> Parity:
     """Both arrays are (N, num_classes), of the same photographs in the same order."""
     error = metrics.relative_error(logits, reference)
+    exclusive = activation == "softmax"
     return Parity(
         images=len(reference),
         runtime=runtime,
@@ -57,7 +63,8 @@ def compare(
         relative_error=error,
         max_abs_error=metrics.max_abs_error(logits, reference),
         snr_db=metrics.snr_db(logits, reference),
-        top1_agreement=metrics.top1_agreement(logits, reference),
+        top1_agreement=metrics.top1_agreement(logits, reference) if exclusive else None,
+        labels_agreement=None if exclusive else metrics.labels_agreement(logits, reference),
         tolerance=tolerance,
         passed=error <= tolerance,
     )

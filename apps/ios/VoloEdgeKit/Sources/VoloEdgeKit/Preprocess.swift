@@ -95,9 +95,11 @@ private func grey(_ image: Pixels) -> Pixels {
                 var from = image.start + row * image.rowStride
                 let end = to + image.width
                 while to < end {
-                    let (red, green) = (Int32(bytes[from]), Int32(bytes[from + channelStride]))
-                    let blue = Int32(bytes[from + 2 * channelStride])
-                    levels[to] = UInt8((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16)
+                    var luma: Int = 0x8000  // a half, to round
+                    luma += 19595 * Int(bytes[from])
+                    luma += 38470 * Int(bytes[from + channelStride])
+                    luma += 7471 * Int(bytes[from + 2 * channelStride])
+                    levels[to] = UInt8(luma >> 16)
                     to += 1
                     from += columnStride
                 }
