@@ -230,7 +230,7 @@ def test_several_labels_are_evaluated_by_a_class_map(
     shuffled = run(*command, "--class-map", wrong, "--max-drop", "100", "--output", tmp_path / "wrong")
     assert report_of(shuffled, 3)["artifacts"][0]["passed"] is False
     assert "own answers cannot be right: it gives photographs that have a label no higher" in shuffled.err
-    assert "The float model's answers cannot be right" in (tmp_path / "wrong" / "report.html").read_text()
+    assert "answers cannot be right: what is said of 1 artifact(s)" in (tmp_path / "wrong" / "report.html").read_text()
 
     said_nothing = run(*command, "--output", tmp_path / "nothing")
     report = report_of(said_nothing)
