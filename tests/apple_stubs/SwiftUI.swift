@@ -195,7 +195,11 @@ extension List where SelectionValue == Never {
     nonisolated public init(@ViewBuilder content: () -> Content) {}
 }
 
-public struct Section<Parent: View, Content: View, Footer: View>: StubView {}
+public struct Section<Parent: View, Content: View, Footer: View>: StubView {
+    nonisolated public init(
+        @ViewBuilder content: () -> Content, @ViewBuilder header: () -> Parent, @ViewBuilder footer: () -> Footer
+    ) {}
+}
 
 extension Section where Parent == EmptyView, Footer == EmptyView {
     nonisolated public init(@ViewBuilder content: () -> Content) {}
