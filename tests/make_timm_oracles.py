@@ -39,7 +39,7 @@ CASES: dict[str, dict[str, Any]] = {
     "oblong, bilinear": {"img_size": [64, 96], "interpolation": "bilinear"},
     "oblong, squash": {"img_size": [64, 96], "crop_mode": "squash"},
 }
-PHOTOGRAPHS = ((90, 120), (131, 77), (64, 64), (40, 33), (300, 211))
+PHOTOGRAPHS = ((90, 120), (131, 77), (64, 64), (40, 33), (300, 211), (260, 90), (207, 2))
 USUAL = {
     "img_size": [64, 64],
     "in_chans": 3,

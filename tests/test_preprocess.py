@@ -489,7 +489,9 @@ def composed(image: Image.Image, box: tuple[int, int], crop: tuple[int, int], **
         size = box[1], box[0]
     resample = Image.Resampling.BILINEAR if others.get("interpolation") == "bilinear" else Image.Resampling.BICUBIC
     image = image.convert(others.get("color", "RGB"))
-    image = image.resize((size[0], image.height), resample)  # columns first, whatever the installed Pillow prefers
+    # columns first, whatever the installed Pillow prefers, but for what is very tall
+    very_tall = size[1] < image.height > 100 * image.width
+    image = image.resize((image.width, size[1]) if very_tall else (size[0], image.height), resample)
     image = image.resize(size, resample)
     (height, width), (h, w) = crop, (image.height, image.width)
     if width > w or height > h:
@@ -558,6 +560,22 @@ def test_published_variants(variant: Any, size: tuple[int, int]) -> None:
     preprocessing = Preprocessing.from_crop(variant.architecture.image_size, variant.crop_pct)
     box = preprocessing.resize_to
     np.testing.assert_array_equal(prepare(image, preprocessing), composed(image, box, preprocessing.crop))
+
+
+def test_a_photograph_like_a_thread_is_squashed_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its columns made wider, before the rows are made fewer, would take gigabytes."""
+    made, resize = [], Image.Image.resize
+
+    def resized(image: Image.Image, *arguments: Any) -> Image.Image:
+        made.append(arguments[0])
+        return resize(image, *arguments)
+
+    monkeypatch.setattr(Image.Image, "resize", resized)
+    found = prepare(
+        Image.new("RGB", (3, 100_000), "white"), Preprocessing(resize_to=(64, 64), crop=(64, 64), crop_mode="squash")
+    )
+    assert (found == 255).all()
+    assert made == [(3, 64), (64, 64)]
 
 
 def test_no_resize_when_the_size_is_right(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -329,11 +329,16 @@ def _resized(
     """`image`, or a box (left, top, right, bottom) of it, resized to `size` (height, width): columns, then rows.
 
     Between the two the levels are rounded, so their order tells. Pillow had this one until 13, which takes rows first
-    where that is less work; the phones and the models' training know the one order only.
+    where that is less work; the phones and the models' training know the one order only. The exception is Pillow's too:
+    of what is more than a hundred times as tall as wide, the columns made wider would take gigabytes.
     """
     west, north, east, south = box or (0, 0, image.width, image.height)
-    narrow = image.resize((size[1], image.height), resample, (west, 0, east, image.height))
-    return narrow.resize((size[1], size[0]), resample, (0, north, size[1], south))
+    height, width = size
+    if height < image.height > 100 * image.width:
+        low = image.resize((image.width, height), resample, (0, north, image.width, south))
+        return low.resize((width, height), resample, (west, 0, east, height))
+    narrow = image.resize((width, image.height), resample, (west, 0, east, image.height))
+    return narrow.resize((width, height), resample, (0, north, width, south))
 
 
 def _resized_part(
