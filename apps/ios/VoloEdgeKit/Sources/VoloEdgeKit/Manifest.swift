@@ -93,6 +93,7 @@ public struct Manifest: Decodable, Equatable, Sendable {
         public let parameters: Int
         public let imageSize: Size
         public let numClasses: Int
+        /// What makes probabilities of the logits.
         public let activation: Activation
         public let weights: String
 
@@ -121,7 +122,10 @@ public struct Manifest: Decodable, Equatable, Sendable {
         public let runtime: String?
         public let processor: String?
         public let relativeError: Double?
+        /// Share of the photographs that both put in the same class; nil where labels are independent.
         public let top1Agreement: Double?
+        /// Of independent labels, share of the photographs of which both say the same ones.
+        public let labelsAgreement: Double?
         public let tolerance: Double
         public let passed: Bool?
 
@@ -129,6 +133,7 @@ public struct Manifest: Decodable, Equatable, Sendable {
             case images, runtime, processor, tolerance, passed
             case relativeError = "relative_error"
             case top1Agreement = "top1_agreement"
+            case labelsAgreement = "labels_agreement"
         }
     }
 
@@ -194,6 +199,10 @@ public struct Manifest: Decodable, Equatable, Sendable {
             let manifest = try JSONDecoder().decode(Manifest.self, from: data)
             guard manifest.preprocessing.crop == manifest.model.imageSize else {
                 throw VoloEdgeError("\(name): preprocessing.crop is not model.image_size: convert the model again")
+            }
+            guard manifest.model.activation != .softmax || manifest.model.numClasses != 1 else {
+                let mend = "convert the model again with --activation sigmoid"
+                throw VoloEdgeError("\(name): the softmax of one class is always 100 %: \(mend)")
             }
             return manifest
         } catch let error as DecodingError {

@@ -56,6 +56,27 @@ final class ManifestTests: XCTestCase {
         XCTAssertTrue(try refusal(replacing: "{", with: "").contains("is damaged"))
     }
 
+    func testWhatTheModelSeesIsRead() throws {
+        func read(_ usual: String, _ other: String) throws -> Preprocessing {
+            try Manifest.parse(text(replacing: "\"\(usual)\"", with: "\"\(other)\"")).preprocessing
+        }
+        let usual = try Manifest.parse(text()).preprocessing
+        XCTAssertEqual(usual, Preprocessing(resizeTo: usual.resizeTo, crop: usual.crop))
+        XCTAssertEqual(usual.channels, 3)
+        XCTAssertEqual(try read("RGB", "L").channels, 1)
+        XCTAssertTrue(try read("center", "squash").squash)
+        XCTAssertEqual(try read("bicubic", "bilinear").interpolation, .bilinear)
+    }
+
+    func testIndependentLabelsAreRead() throws {
+        XCTAssertEqual(try Manifest.parse(text()).model.activation, .softmax)
+        XCTAssertEqual(try Manifest.parse(text(replacing: "softmax", with: "sigmoid")).model.activation, .sigmoid)
+        let labels = try text(replacing: "\"labels_agreement\": null", with: "\"labels_agreement\": 0.5")
+        XCTAssertEqual(try Manifest.parse(labels).parity[0].labelsAgreement, 0.5)
+        let said = try refusal(replacing: "\"num_classes\": 7", with: "\"num_classes\": 1")
+        XCTAssertTrue(said.contains("the softmax of one class is always 100 %"), said)
+    }
+
     func testWhatAPhoneCanComputeIsTold() throws {
         let manifest = try Manifest.parse(text())
         XCTAssertEqual(manifest.computes, ["xnnpack"])

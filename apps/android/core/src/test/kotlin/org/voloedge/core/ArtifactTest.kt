@@ -57,7 +57,28 @@ class ArtifactTest {
             parity.put(key, JSONObject.NULL)
         }
         val read = Manifest.parse(changed("parity", value = JSONArray(listOf(parity)))).parity.single()
-        assertEquals(Parity(2, null, null, null, null, 1e-3, null), read)
+        assertEquals(Parity(2, null, null, null, null, null, 1e-3, null), read)
+    }
+
+    @Test
+    fun independentLabelsAreRead() {
+        val one = JSONObject(changed("model", "activation", value = "sigmoid"))
+        one.getJSONObject("model").put("num_classes", 1)
+        one.getJSONArray("parity").getJSONObject(0).put("top1_agreement", JSONObject.NULL).put("labels_agreement", 0.5)
+        val manifest = Manifest.parse(one.toString())
+        assertEquals(Activation.SIGMOID, manifest.activation)
+        assertEquals(listOf(0.5, null), manifest.parity.map { it.labelsAgreement })
+        one.getJSONObject("model").put("activation", "softmax")
+        assertTrue("the softmax of one class is always 100 %" in refused(one.toString()))
+    }
+
+    @Test
+    fun whatTheModelSeesIsRead() {
+        fun read(key: String, value: String): Preprocessing =
+            Manifest.parse(changed("preprocessing", key, value = value)).preprocessing
+        assertEquals(listOf(1, 3), listOf("L", "RGB").map { read("color", it).channels })
+        assertEquals(listOf(true, false), listOf("squash", "center").map { read("crop_mode", it).squash })
+        assertEquals(Interpolation.BILINEAR, read("interpolation", "bilinear").interpolation)
     }
 
     @Test
