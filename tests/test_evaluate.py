@@ -380,8 +380,10 @@ def test_what_is_known_of_a_model() -> None:
 
 def test_a_doubted_reference_fails_every_gate() -> None:
     top1 = compare(np.ones(1000, bool), np.ones(1000, bool))
-    assert verdict(top1, 100, (), 1000, 1.0, True).endswith("Fails: the float model's own answers cannot be right.")
-    assert "Fails" not in verdict(top1, 100, (), 1000, None, True) + verdict(top1, 100, (), 1000, 1.0, False)
+    assert verdict(top1, 100, (), 1000, 1.0, doubted=True).endswith(
+        "Fails: the float model's own answers cannot be right."
+    )
+    assert "Fails" not in verdict(top1, 100, (), 1000, None, doubted=True) + verdict(top1, 100, (), 1000, 1.0)
 
 
 # Where it goes wrong

@@ -376,4 +376,4 @@ def test_a_float_model_that_knows_nothing_of_a_label_is_noticed() -> None:
     assert multilabel.doubt(reference, np.arange(400), shuffled, LABELS) is None  # it knows the sea
     shuffled[:, 0] = False
     said = multilabel.doubt(reference, np.arange(400), shuffled, LABELS)
-    assert said is not None and "whichever label it is ('sand')" in said
+    assert said is not None and "whichever it is ('sand')" in said

@@ -10,16 +10,12 @@ public struct Guess: Equatable, Identifiable, Sendable {
 }
 
 /// What makes probabilities of logits: of classes that exclude each other, or of each label on its own.
-public enum Activation: String, Decodable, Sendable {
+public enum Activation: Decodable, Sendable {
     case softmax, sigmoid
 
     /// Refused where it is one that this app does not know.
     public init(from decoder: any Decoder) throws {
-        let name = try decoder.singleValueContainer().decode(String.self)
-        guard let known = Self(rawValue: name) else {
-            throw VoloEdgeError("\(Manifest.name) says '\(name)', which this app does not know: update the app")
-        }
-        self = known
+        self = try known(decoder, ["softmax": .softmax, "sigmoid": .sigmoid])
     }
 
     /// Whether two logits a class say the same: the same class, or the same labels, each from one half on.

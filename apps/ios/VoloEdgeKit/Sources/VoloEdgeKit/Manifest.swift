@@ -19,10 +19,20 @@ public struct Size: Decodable, Equatable, Sendable {
     }
 }
 
+/// The one of `values` that is named there; `VoloEdgeError` where none is called so.
+func known<Value>(_ decoder: any Decoder, _ values: [String: Value]) throws -> Value {
+    let name = try decoder.singleValueContainer().decode(String.self)
+    guard let value = values[name] else {
+        let key = decoder.codingPath.last?.stringValue ?? "value"
+        throw VoloEdgeError("\(Manifest.name): this app does not know the \(key) '\(name)': update the app")
+    }
+    return value
+}
+
 /// How a photograph becomes the model's input: see `prepare`.
 public struct Preprocessing: Decodable, Equatable, Sendable {
     /// Pillow's filters.
-    public enum Interpolation: String, Sendable {
+    public enum Interpolation: Sendable {
         case bicubic, bilinear
     }
 
@@ -60,24 +70,21 @@ public struct Preprocessing: Decodable, Equatable, Sendable {
     /// Refused where it says what `prepare` does not do.
     public init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
-        let interpolation = Interpolation(rawValue: try values.decode(String.self, forKey: .interpolation))
-        let squash = ["center": false, "squash": true][try values.decode(String.self, forKey: .cropMode)]
-        let grey = ["RGB": false, "L": true][try values.decode(String.self, forKey: .color)]
         let antialias = try values.decode(Bool.self, forKey: .antialias)
         let layout = try values.decode(String.self, forKey: .layout)
         let inputRange = try values.decode([Double].self, forKey: .inputRange)
         let normalizationInModel = try values.decode(Bool.self, forKey: .normalizationInModel)
-        guard let interpolation, let squash, let grey, antialias, layout == "NCHW", inputRange == [0, 255],
-            normalizationInModel
-        else {
+        guard antialias, layout == "NCHW", inputRange == [0, 255], normalizationInModel else {
             throw VoloEdgeError("\(Manifest.name): its preprocessing is not one this app knows: update the app")
         }
         self.init(
             resizeTo: try values.decode(Size.self, forKey: .resizeTo),
             crop: try values.decode(Size.self, forKey: .crop),
-            interpolation: interpolation,
-            squash: squash,
-            grey: grey
+            interpolation: try known(
+                values.superDecoder(forKey: .interpolation), ["bicubic": .bicubic, "bilinear": .bilinear]
+            ),
+            squash: try known(values.superDecoder(forKey: .cropMode), ["center": false, "squash": true]),
+            grey: try known(values.superDecoder(forKey: .color), ["RGB": false, "L": true])
         )
     }
 }
@@ -200,9 +207,8 @@ public struct Manifest: Decodable, Equatable, Sendable {
             guard manifest.preprocessing.crop == manifest.model.imageSize else {
                 throw VoloEdgeError("\(name): preprocessing.crop is not model.image_size: convert the model again")
             }
-            guard manifest.model.activation != .softmax || manifest.model.numClasses != 1 else {
-                let mend = "convert the model again with --activation sigmoid"
-                throw VoloEdgeError("\(name): the softmax of one class is always 100 %: \(mend)")
+            guard manifest.model.numClasses > 1 || manifest.model.activation != .softmax else {
+                throw VoloEdgeError("\(name): the softmax of one class is always 100 %: convert the model again")
             }
             return manifest
         } catch let error as DecodingError {

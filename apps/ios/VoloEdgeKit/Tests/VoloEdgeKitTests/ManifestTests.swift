@@ -27,7 +27,11 @@ final class ManifestTests: XCTestCase {
         let manifest = try Manifest.parse(text())
         XCTAssertEqual(manifest.model.name, "volo_small")
         XCTAssertEqual(manifest.model.imageSize, Size(height: 24, width: 20))
-        XCTAssertEqual(manifest.preprocessing.resizeTo, Size(height: 25, width: 20))
+        XCTAssertEqual(
+            manifest.preprocessing,
+            Preprocessing(resizeTo: Size(height: 25, width: 20), crop: Size(height: 24, width: 20))
+        )
+        XCTAssertEqual(manifest.model.activation, .softmax)
         XCTAssertNil(manifest.minimumIOS)
         XCTAssertEqual(try manifest.file("model").path, "model.pte")
         XCTAssertThrowsError(try manifest.file("weights"))
@@ -45,10 +49,14 @@ final class ManifestTests: XCTestCase {
         XCTAssertTrue(
             try refusal(replacing: format, with: "\"format_version\": 4").contains("reads 3: update the app")
         )
-        XCTAssertTrue(try refusal(replacing: "bicubic", with: "lanczos").contains("update the app"))
-        XCTAssertTrue(try refusal(replacing: "\"center\"", with: "\"border\"").contains("update the app"))
-        XCTAssertTrue(try refusal(replacing: "\"RGB\"", with: "\"CMYK\"").contains("update the app"))
-        XCTAssertTrue(try refusal(replacing: "softmax", with: "softplus").contains("update the app"))
+        for (field, old, new) in [
+            ("interpolation", "bicubic", "lanczos"), ("crop_mode", "center", "border"), ("color", "RGB", "CMYK"),
+            ("color", "RGB", "rgb"), ("activation", "softmax", "softplus"), ("activation", "softmax", "Softmax"),
+        ] {
+            let said = try refusal(replacing: "\"\(field)\": \"\(old)\"", with: "\"\(field)\": \"\(new)\"")
+            XCTAssertTrue(said.contains("does not know the \(field) '\(new)': update the app"), said)
+        }
+        XCTAssertTrue(try refusal(replacing: "crop_mode", with: "crop_node").contains("preprocessing.crop_mode"))
         XCTAssertTrue(try refusal(replacing: "\"antialias\": true", with: "\"antialias\": false").contains("update"))
         XCTAssertTrue(try refusal(replacing: "NCHW", with: "NHWC").contains("update the app"))
         XCTAssertTrue(try refusal(replacing: "image_size", with: "image_sise").contains("image_size is missing"))
@@ -56,25 +64,28 @@ final class ManifestTests: XCTestCase {
         XCTAssertTrue(try refusal(replacing: "{", with: "").contains("is damaged"))
     }
 
-    func testWhatTheModelSeesIsRead() throws {
-        func read(_ usual: String, _ other: String) throws -> Preprocessing {
-            try Manifest.parse(text(replacing: "\"\(usual)\"", with: "\"\(other)\"")).preprocessing
-        }
-        let usual = try Manifest.parse(text()).preprocessing
-        XCTAssertEqual(usual, Preprocessing(resizeTo: usual.resizeTo, crop: usual.crop))
-        XCTAssertEqual(usual.channels, 3)
-        XCTAssertEqual(try read("RGB", "L").channels, 1)
-        XCTAssertTrue(try read("center", "squash").squash)
-        XCTAssertEqual(try read("bicubic", "bilinear").interpolation, .bilinear)
+    func testHowAModelWasTrainedIsRead() throws {
+        let bilinear = try Manifest.parse(text(replacing: "bicubic", with: "bilinear")).preprocessing
+        XCTAssertEqual([bilinear.interpolation == .bilinear, bilinear.squash, bilinear.grey], [true, false, false])
+        let squash = try Manifest.parse(text(replacing: "\"center\"", with: "\"squash\"")).preprocessing
+        XCTAssertEqual([squash.interpolation == .bilinear, squash.squash, squash.grey], [false, true, false])
+        let grey = try Manifest.parse(text(replacing: "\"RGB\"", with: "\"L\"")).preprocessing
+        XCTAssertEqual([grey.interpolation == .bilinear, grey.squash, grey.grey], [false, false, true])
+        XCTAssertEqual([bilinear.channels, grey.channels], [3, 1])
+        XCTAssertEqual(try Manifest.parse(text(replacing: "softmax", with: "sigmoid")).model.activation, .sigmoid)
     }
 
-    func testIndependentLabelsAreRead() throws {
-        XCTAssertEqual(try Manifest.parse(text()).model.activation, .softmax)
-        XCTAssertEqual(try Manifest.parse(text(replacing: "softmax", with: "sigmoid")).model.activation, .sigmoid)
+    func testOneClassHasAProbabilityOnItsOwnOnly() throws {
+        let seven = "\"num_classes\": 7,\n    \"activation\": \"softmax\""
+        let one = "\"num_classes\": 1,\n    \"activation\": "
+        XCTAssertTrue(try refusal(replacing: seven, with: one + "\"softmax\"").contains("always 100 %: convert"))
+        XCTAssertEqual(try Manifest.parse(text(replacing: seven, with: one + "\"sigmoid\"")).model.numClasses, 1)
+    }
+
+    func testLabelsThatAgreeAreRead() throws {
         let labels = try text(replacing: "\"labels_agreement\": null", with: "\"labels_agreement\": 0.5")
         XCTAssertEqual(try Manifest.parse(labels).parity[0].labelsAgreement, 0.5)
-        let said = try refusal(replacing: "\"num_classes\": 7", with: "\"num_classes\": 1")
-        XCTAssertTrue(said.contains("the softmax of one class is always 100 %"), said)
+        XCTAssertNil(try Manifest.parse(text()).parity[0].labelsAgreement)
     }
 
     func testWhatAPhoneCanComputeIsTold() throws {

@@ -104,7 +104,33 @@ final class MeasureTests: XCTestCase {
         let made = try await classify(photo, artifact: artifact, engine: engine)
         XCTAssertEqual(made.guesses.first?.label, known.label)
         XCTAssertEqual(made.guesses.count, 5)
+        XCTAssertEqual(made.activation, .softmax)
         XCTAssertEqual(made.modelMilliseconds, 1)
+    }
+
+    func testAGreyModelOfIndependentLabelsIsGivenOneChannelAndIsNotNormalized() async throws {
+        let goldens = try Goldens()
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+        try FileManager.default.copyItem(at: goldens.artifact, to: folder)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let manifest = folder.appendingPathComponent(Manifest.name)
+        let text = try String(contentsOf: manifest, encoding: .utf8)
+            .replacingOccurrences(of: "\"RGB\"", with: "\"L\"")
+            .replacingOccurrences(of: "\"softmax\"", with: "\"sigmoid\"")
+        try Data(text.utf8).write(to: manifest)
+
+        let photos = try goldens.photos()
+        let engine = TestEngine([[Float](repeating: 2, count: 7)])
+        let made = try await classify(
+            XCTUnwrap(photos["0.png"]), artifact: Artifact(folder: folder), engine: engine
+        )
+        let inputs = await engine.inputs
+        XCTAssertEqual(inputs.map(\.channels), [1])
+        XCTAssertEqual(inputs.map(\.floats.count), [24 * 20])
+        XCTAssertEqual(made.activation, .sigmoid)
+        for guess in made.guesses {
+            XCTAssertEqual(guess.probability, 0.880797077978, accuracy: 1e-9)  // and 1/7 in a softmax
+        }
     }
 
     func testABenchmarkTimesTheRunsAfterTheWarmUp() async throws {

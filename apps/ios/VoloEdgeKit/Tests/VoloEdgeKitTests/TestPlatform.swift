@@ -6,7 +6,8 @@ import Foundation
 actor TestEngine: Engine {
     nonisolated let info: EngineInfo
     private let answers: [[Float]]
-    private(set) var runs = 0
+    private(set) var inputs: [ModelInput] = []
+    var runs: Int { inputs.count }
 
     init(_ answers: [[Float]], compute: String = "cpu_only") {
         info = EngineInfo(name: "Core ML", version: nil, compute: compute, threads: nil)
@@ -14,7 +15,7 @@ actor TestEngine: Engine {
     }
 
     func run(_ input: ModelInput) async throws -> Answer {
-        runs += 1
+        inputs.append(input)
         return Answer(logits: answers[(runs - 1) % answers.count], milliseconds: Double(runs))
     }
 }

@@ -14,7 +14,9 @@ import org.voloedge.core.timed
 class ExecuTorchEngine(model: File, preprocessing: Preprocessing, threads: Int?) : Engine {
     override val info = EngineInfo("ExecuTorch", BuildConfig.EXECUTORCH, "xnnpack", threads)
 
-    private val shape = preprocessing.run { longArrayOf(1, channels.toLong(), crop.height.toLong(), crop.width.toLong()) }
+    private val shape = with(preprocessing) {
+        longArrayOf(1, channels.toLong(), crop.height.toLong(), crop.width.toLong())
+    }
     private val module = Module.load(model.path, Module.LOAD_MODE_MMAP, threads ?: 0)
 
     init {

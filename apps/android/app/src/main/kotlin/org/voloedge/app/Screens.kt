@@ -115,7 +115,7 @@ private fun Classify(model: AppModel) {
 
 @Composable
 private fun Guesses(classification: Classification) {
-    if (classification.activation == Activation.SIGMOID) Text("The probability of each label on its own.")
+    if (classification.activation == Activation.SIGMOID) Text("The probability of each label on its own")
     for (guess in classification.guesses) {
         Text("%5.1f %%  %s".form(100 * guess.probability, guess.label), fontFamily = FontFamily.Monospace)
         LinearProgressIndicator(

@@ -114,7 +114,7 @@ data class Manifest(
                 parameters = model.getLong("parameters"),
                 imageSize = size(model.getJSONArray("image_size")),
                 numClasses = model.getInt("num_classes"),
-                activation = known(Activation.entries, model.getString("activation")),
+                activation = model.known("activation", Activation.entries.associateBy { it.name.lowercase() }),
                 weights = model.getString("weights"),
                 target = json.getString("target"),
                 backend = json.getString("backend"),
@@ -130,9 +130,8 @@ data class Manifest(
             if (manifest.preprocessing.crop != manifest.imageSize) {
                 throw ArtifactException("$NAME: preprocessing.crop is not model.image_size: convert the model again")
             }
-            if (manifest.activation == Activation.SOFTMAX && manifest.numClasses == 1) {
-                val mend = "convert the model again with --activation sigmoid"
-                throw ArtifactException("$NAME: the softmax of one class is always 100 %: $mend")
+            if (manifest.numClasses == 1 && manifest.activation == Activation.SOFTMAX) {
+                throw ArtifactException("$NAME: the softmax of one class is always 100 %: convert the model again")
             }
             return manifest
         }
@@ -140,23 +139,23 @@ data class Manifest(
         /** `preprocessing`, refused where it says what [prepare] does not do. */
         internal fun preprocessing(json: JSONObject): Preprocessing {
             val range = json.getJSONArray("input_range")
-            val known = json.getBoolean("antialias") &&
+            val usual = json.getBoolean("antialias") &&
                 json.getString("layout") == "NCHW" && json.getBoolean("normalization_in_model") &&
                 range.length() == 2 && range.getDouble(0) == 0.0 && range.getDouble(1) == 255.0
-            if (!known) throw ArtifactException("$NAME: its preprocessing is not one this app knows: update the app")
+            if (!usual) throw ArtifactException("$NAME: its preprocessing is not one this app knows: update the app")
             return Preprocessing(
                 resizeTo = size(json.getJSONArray("resize_to")),
                 crop = size(json.getJSONArray("crop")),
-                interpolation = known(Interpolation.entries, json.getString("interpolation")),
-                squash = known(listOf("center", "squash"), json.getString("crop_mode")) == "squash",
-                grey = known(listOf("RGB", "L"), json.getString("color")) == "L",
+                interpolation = json.known("interpolation", Interpolation.entries.associateBy { it.name.lowercase() }),
+                squash = json.known("crop_mode", mapOf("center" to false, "squash" to true)),
+                grey = json.known("color", mapOf("RGB" to false, "L" to true)),
             )
         }
 
-        /** The one of `values` that is called `name`; [ArtifactException] where this app knows none. */
-        private fun <T> known(values: List<T>, name: String): T =
-            values.find { it.toString().equals(name, ignoreCase = true) }
-                ?: throw ArtifactException("$NAME says '$name', which this app does not know: update the app")
+        /** The one of `values` that is named there; [ArtifactException] where none is called so. */
+        private fun <T> JSONObject.known(key: String, values: Map<String, T>): T = getString(key).let {
+            values[it] ?: throw ArtifactException("$NAME: this app does not know the $key '$it': update the app")
+        }
 
         private fun size(json: JSONArray): Size {
             val size = Size(json.getInt(0), json.getInt(1))

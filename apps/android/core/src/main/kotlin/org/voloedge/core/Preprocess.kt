@@ -44,13 +44,7 @@ fun toInput(pixels: ByteArray, channels: Int): FloatArray {
 }
 
 /** Rows `firstRow..lastRow` of `image`, filtered over their columns: bytes of row x `horizontal` x channels. */
-private fun narrowed(
-    image: Pixels,
-    channels: Int,
-    horizontal: List<Taps>,
-    firstRow: Int,
-    lastRow: Int,
-): ByteArray {
+private fun narrowed(image: Pixels, channels: Int, horizontal: List<Taps>, firstRow: Int, lastRow: Int): ByteArray {
     val narrow = ByteArray((lastRow - firstRow + 1) * horizontal.size * channels)
     var to = 0
     for (row in firstRow..lastRow) {

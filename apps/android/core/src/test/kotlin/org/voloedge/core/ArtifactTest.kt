@@ -61,34 +61,25 @@ class ArtifactTest {
     }
 
     @Test
-    fun independentLabelsAreRead() {
-        val one = JSONObject(changed("model", "activation", value = "sigmoid"))
-        one.getJSONObject("model").put("num_classes", 1)
-        one.getJSONArray("parity").getJSONObject(0).put("top1_agreement", JSONObject.NULL).put("labels_agreement", 0.5)
-        val manifest = Manifest.parse(one.toString())
-        assertEquals(Activation.SIGMOID, manifest.activation)
-        assertEquals(listOf(0.5, null), manifest.parity.map { it.labelsAgreement })
-        one.getJSONObject("model").put("activation", "softmax")
-        assertTrue("the softmax of one class is always 100 %" in refused(one.toString()))
-    }
-
-    @Test
-    fun whatTheModelSeesIsRead() {
-        fun read(key: String, value: String): Preprocessing =
-            Manifest.parse(changed("preprocessing", key, value = value)).preprocessing
-        assertEquals(listOf(1, 3), listOf("L", "RGB").map { read("color", it).channels })
-        assertEquals(listOf(true, false), listOf("squash", "center").map { read("crop_mode", it).squash })
-        assertEquals(Interpolation.BILINEAR, read("interpolation", "bilinear").interpolation)
+    fun labelsThatAgreeAreRead() {
+        val parities = JSONObject(text).getJSONArray("parity")
+        parities.getJSONObject(0).put("top1_agreement", JSONObject.NULL).put("labels_agreement", 0.5)
+        val read = Manifest.parse(changed("parity", value = parities)).parity
+        assertEquals(listOf(0.5, null), read.map { it.labelsAgreement })
     }
 
     @Test
     fun whatThisAppDoesNotKnowIsRefused() {
         assertTrue("this app reads 3: convert the model again" in refused(changed("format_version", value = 1)))
         assertTrue("this app reads 3: update the app" in refused(changed("format_version", value = 4)))
-        assertTrue("update the app" in refused(changed("preprocessing", "interpolation", value = "lanczos")))
-        assertTrue("update the app" in refused(changed("preprocessing", "crop_mode", value = "border")))
-        assertTrue("update the app" in refused(changed("preprocessing", "color", value = "CMYK")))
-        assertTrue("update the app" in refused(changed("model", "activation", value = "softplus")))
+        val strange = listOf("interpolation" to "lanczos", "crop_mode" to "border", "color" to "CMYK", "color" to "rgb")
+        for ((key, value) in strange) {
+            val said = refused(changed("preprocessing", key, value = value))
+            assertTrue("does not know the $key '$value': update" in said)
+        }
+        for (value in listOf("softplus", "Softmax")) {
+            assertTrue("the activation '$value': update" in refused(changed("model", "activation", value = value)))
+        }
         assertTrue("update the app" in refused(changed("preprocessing", "antialias", value = false)))
         assertTrue("update the app" in refused(changed("preprocessing", "normalization_in_model", value = false)))
         assertTrue("update the app" in refused(changed("preprocessing", "input_range", value = JSONArray("[0, 1]"))))
@@ -96,6 +87,23 @@ class ArtifactTest {
         assertTrue("image_size" in refused(changed("model", "image_size", value = JSONArray("[24, 21]"))))
         assertTrue("is damaged" in refused(changed("model", "name", value = null)))
         assertTrue("is damaged" in refused("{"))
+    }
+
+    @Test
+    fun howAModelWasTrainedIsRead() {
+        val read = JSONObject(text).getJSONObject("preprocessing")
+            .put("interpolation", "bilinear").put("crop_mode", "squash").put("color", "L")
+        val manifest = Manifest.parse(changed("preprocessing", value = read))
+        val expected = Preprocessing(Size(25, 20), Size(24, 20), Interpolation.BILINEAR, squash = true, grey = true)
+        assertEquals(expected, manifest.preprocessing)
+        assertEquals(Activation.SIGMOID, Manifest.parse(changed("model", "activation", value = "sigmoid")).activation)
+    }
+
+    @Test
+    fun oneClassHasAProbabilityOnItsOwnOnly() {
+        val one = JSONObject(text).getJSONObject("model").put("num_classes", 1)
+        assertTrue("always 100 %: convert the model again" in refused(changed("model", value = one)))
+        assertEquals(1, Manifest.parse(changed("model", value = one.put("activation", "sigmoid"))).numClasses)
     }
 
     @Test

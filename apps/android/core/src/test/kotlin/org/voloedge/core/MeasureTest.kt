@@ -7,9 +7,13 @@ import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
+import org.junit.Rule
 import org.junit.Test
+import org.junit.rules.TemporaryFolder
 
 class MeasureTest {
+    @get:Rule val temporary = TemporaryFolder()
+
     private val artifact = Artifact.read(Goldens.artifact)
     private val answers = artifact.manifest.cases.map { artifact.floats(it.logits) }
 
@@ -99,7 +103,27 @@ class MeasureTest {
         val made = classify(pixels, artifact, Goldens.engine(answers.takeLast(1)))
         assertEquals(artifact.manifest.cases[1].label, made.guesses.first().label)
         assertEquals(5, made.guesses.size)
+        assertEquals(Activation.SOFTMAX, made.activation)
         assertEquals(1.0, made.modelMs, 0.0)
+    }
+
+    @Test
+    fun aGreyModelOfIndependentLabelsIsGivenOneChannelAndIsNotNormalized() {
+        val text = JSONObject(File(Goldens.artifact, Manifest.NAME).readText())
+        text.getJSONObject("model").put("activation", "sigmoid")
+        text.getJSONObject("preprocessing").put("color", "L")
+        Goldens.artifact.copyRecursively(temporary.root)
+        File(temporary.root, Manifest.NAME).writeText(text.toString())
+
+        val sizes = mutableListOf<Int>()
+        val answering = Goldens.engine(listOf(FloatArray(7) { 2f }))
+        val engine = object : Engine by answering {
+            override fun run(input: FloatArray) = answering.run(input).also { sizes += input.size }
+        }
+        val made = classify(Goldens.decode(artifact.file("selftest/0.png")), Artifact.read(temporary.root), engine)
+        assertEquals(listOf(24 * 20), sizes)
+        assertEquals(Activation.SIGMOID, made.activation)
+        for (guess in made.guesses) assertEquals(0.880797077978, guess.probability, 1e-9) // and 1/7 in a softmax
     }
 
     @Test
