@@ -155,6 +155,7 @@ LAYOUTS: dict[str, Layout] = {
             "recipe": Recipe(),
             "split": Split.TRAIN,
             "seen": {1, 2},
+            "classes": frozenset("ab"),
             "counts": defaultdict(list, a=[1]),
             "output": Path("out"),
         },

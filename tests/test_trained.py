@@ -74,6 +74,21 @@ def test_arguments_whatever_they_are_called(tmp_path: Path, name: str) -> None:
     assert sources(load(path))["crop-pct"] == ("0.875", f"{name} in the checkpoint")
 
 
+class Node:
+    """As a node of omegaconf: what it holds is among its fields."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__ |= fields
+
+
+def test_arguments_in_omegaconf(tmp_path: Path) -> None:
+    mean = Node(_metadata=Node(), _content=[Node(_val=0.5), Node(_val=0.4), Node(_val=0.3)])
+    config = Node(_metadata=Node(), _content={"mean": mean, "crop_pct": Node(_val=0.9), "lr": Node(_val=0.1)})
+    loaded = load(saved(tmp_path / "weights.pth", DEMO, hyper_parameters=config))
+    assert sources(loaded)["mean"] == ("0.5,0.4,0.3", "hyper_parameters in the checkpoint")
+    assert sources(loaded)["crop-pct"] == ("0.9", "hyper_parameters in the checkpoint")
+
+
 def test_the_command_goes_first(tmp_path: Path) -> None:
     path = saved(tmp_path / "weights.pth", DEMO, args=ARGS)
     said = {"mean": (0.1,), "std": (0.3, 0.2, 0.1), "resize": (80, 70), "interpolation": "bicubic"}

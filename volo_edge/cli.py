@@ -128,7 +128,7 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
         told |= {"selftest": [asdict(one) | {"passed": one.passed} for one in tested]} if tested else {}
         console.result(told | ({"profile": asdict(profile)} if profile else {}))
     show.inspected(console, found, program)
-    show.tested(console, tested)
+    show.tested(console, tested, found.manifest.photographs)
     if profile:
         show.profiled(console, profile)
     failed = [one for one in tested if not one.passed]

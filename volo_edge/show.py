@@ -280,8 +280,10 @@ def inspected(console: Console, artifact: Artifact, program: Program) -> None:
         console.table(("operator", "count"), counts, ("count",))
 
 
-def tested(console: Console, results: Sequence[Tested]) -> None:
-    """What self-tests found."""
+def tested(console: Console, results: Sequence[Tested], photographs: str) -> None:
+    """What self-tests found on photographs that are from the place so called."""
+    if results:
+        console.note(f"the self-test's photographs are from {photographs}")
     for one in results:
         console.say(
             f"test     {'passed' if one.passed else 'FAILED'} in {_where(one)}: relative error "

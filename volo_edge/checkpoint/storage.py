@@ -54,14 +54,25 @@ class InertList(Inert):
 
 def fields(found: Any) -> Mapping[str, Any]:
     """The entries of a dictionary, or the fields of an object that was stood in for; {} of anything else."""
+    found = _content(found)
     if isinstance(found, Inert):
-        return found.fields
-    return found if isinstance(found, Mapping) else {}
+        found = found.fields
+    return {name: _content(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
+
+
+def _content(found: Any) -> Any:
+    """What omegaconf's nodes hold: a configuration its `_content`, a leaf its `_val`. Anything else is itself."""
+    held = found.fields if isinstance(found, Inert) else {}
+    if "_val" in held:
+        return held["_val"]
+    content = held.get("_content", found)
+    return [_content(one) for one in content] if isinstance(content, list) and content is not found else content
 
 
 # Of Python's own, what holds data. The rest of its library acts (os, subprocess, builtins.eval): a file that asks for
 # it is not stood in for but refused, though nothing of it would run.
-_BUILTIN = ("bool", "bytes", "complex", "dict", "float", "getattr", "int", "list", "object", "set", "str", "tuple")
+_NUMBERS = ("bool", "bytearray", "bytes", "complex", "float", "int", "range", "slice", "str")
+_BUILTIN = (*_NUMBERS, "dict", "frozenset", "getattr", "list", "object", "set", "tuple")
 _PLAIN: dict[str, Sequence[str] | None] = {  # members by module; None for all
     "__builtin__": _BUILTIN,
     "argparse": ("Namespace",),
