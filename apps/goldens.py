@@ -94,12 +94,17 @@ PHOTOS = (
     Photo(48, 40, "noise", (33, 33), (32, 32), others=GREY),
     Photo(35, 44, "edges", (27, 27), (26, 26), layout="bgra", orientation=8, others=GREY | BILINEAR),
     Photo(50, 47, "noise", (27, 20), (32, 18), layout="rgba", others=GREY | SQUASH),
+    Photo(13, 20, "edges", (6, 10), (6, 10)),  # oblong: 6.5 rows become 6
+    Photo(15, 20, "noise", (6, 10), (8, 10)),  # 7.5 become 8
+    Photo(60, 25, "edges", (12, 12), (12, 12)),  # twice as tall as wide: columns first nevertheless
 )
 
 LOGITS = (
     (0.5, -1.25, 3.0, 2.5, 0.0, 2.75, -4.0),
     (1.0, 1.0, 1.0, 1.0, 1.0, 1.0),  # equally likely: in the list's order
     (1000.0, -1000.0, 999.0, 0.0, 5.0, -3.0),  # exponents that overflow, probabilities that vanish
+    (1000.0, -800.0, 40.0, 41.0, 39.0),  # sigmoids that are 1 to the last bit, the largest first nevertheless
+    (0.0, -0.0, 1.0, -0.0, 0.0, -1.0),  # zeros are equal
     (0.1, 0.2, 0.3),  # fewer than five
     (-7.5,),
 )
@@ -196,7 +201,7 @@ def _laid_out(pixels: NDArray[np.uint8], layout: str) -> bytes:
 def _likeliest(logits: Sequence[float], activation: str) -> list[dict[str, Any]]:
     given = np.array(logits, np.float32)
     probabilities = softmax(given) if activation == "softmax" else sigmoid(given)
-    best = np.argsort(-probabilities, kind="stable")[:TOP]
+    best = np.argsort(-given, kind="stable")[:TOP]  # as `predict` has them
     return [{"index": int(index), "probability": round(float(probabilities[index]), 12)} for index in best]
 
 

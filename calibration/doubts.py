@@ -105,14 +105,14 @@ def _of_the_pixels(looks: list[_Look]) -> list[str]:
 
 
 def _look(pixels: NDArray[np.float32]) -> _Look:
-    """At one photograph, (3, H, W) in 0..255."""
+    """At one photograph, (C, H, W) in 0..255: 3 channels, or the one of a grey model, for which none is too grey."""
     centred = pixels - pixels.mean(axis=(1, 2), keepdims=True)
     flat = bool(pixels.std(axis=(1, 2)).max() < FLAT_LEVELS)
     step = max(1, pixels.shape[2] // NOISE_STEPS)
     together = float((centred[:, :, :-step] * centred[:, :, step:]).mean())
     return _Look(
         flat=flat,
-        grey=bool(np.ptp(pixels, axis=0).max() <= GREY_LEVELS),
+        grey=len(pixels) == 3 and bool(np.ptp(pixels, axis=0).max() <= GREY_LEVELS),
         correlation=0.0 if flat else together / float((centred**2).mean()),
         digest=hashlib.sha256(pixels.tobytes()).digest(),
     )

@@ -86,7 +86,7 @@ class ImageList:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some photographs of an `ImageList`: `indices` into it, and `inputs`, float32 (B, 3, H, W) in 0..255."""
+    """Some photographs of an `ImageList`: `indices` into it, and `inputs`, float32 (B, C, H, W) in 0..255."""
 
     indices: tuple[int, ...]
     inputs: NDArray[np.float32]

@@ -81,7 +81,7 @@ class Process:
         self.close()
 
     def run(self, images: Array) -> Array:
-        """Images float32 (B, 3, H, W), RGB in 0..255, to logits (B, num_classes).
+        """Images float32 (B, C, H, W) in 0..255, to logits (B, num_classes).
 
         Raises:
             RequestError: the file takes images of another size, or takes its runtime down.

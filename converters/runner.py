@@ -25,7 +25,7 @@ class Runner:
         runtime: what runs it, with its version, as reports name it.
         image: shape of the image it takes, (1, C, H, W).
         logits: how many it gives.
-        run: images float32 (B, 3, H, W), RGB in 0..255, to logits (B, num_classes).
+        run: images float32 (B, C, H, W) in 0..255, to logits (B, num_classes).
     """
 
     runtime: str

@@ -39,7 +39,9 @@ def edge_model(architecture: Architecture, layout: Layout) -> EdgeVOLO:
 
 def exported(edge: EdgeVOLO) -> ExportedProgram:
     """`edge` as `lower` takes it."""
-    return torch.export.export(edge, (torch.zeros(1, 3, *edge.architecture.image_size),), strict=False)
+    return torch.export.export(
+        edge, (torch.zeros(1, edge.architecture.in_chans, *edge.architecture.image_size),), strict=False
+    )
 
 
 def model_info(name: str, image_size: tuple[int, int], num_classes: int, weights: str) -> ModelInfo:
@@ -66,7 +68,7 @@ def preprocessing_of(architecture: Architecture) -> Preprocessing:
 
 
 def pixels(architecture: Architecture, count: int = 2) -> NDArray[np.float32]:
-    """Images (count, 3, H, W) of levels 0..255."""
+    """Images (count, C, H, W) of levels 0..255."""
     size = (count, architecture.in_chans, *architecture.image_size)
     return np.random.RandomState(0).randint(0, 256, size).astype(np.float32)
 

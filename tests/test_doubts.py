@@ -139,6 +139,12 @@ def test_grey(tmp_path: Path) -> None:
     assert raised(tmp_path) == ()
 
 
+@pytest.mark.parametrize("paint", [photo, grey])
+def test_a_grey_model_asks_for_no_colour(tmp_path: Path, paint: Paint) -> None:
+    seen = Preprocessing.from_crop((64, 64), 1.0, color="L", mean=(0.45,), std=(0.23,))
+    assert raised(put(tmp_path, paint), preprocessing=seen) == ()
+
+
 @pytest.mark.parametrize("preprocessing", [SMALL, FRAMED, Preprocessing.from_crop((224, 224), 0.96)])
 @pytest.mark.parametrize(("side", "kind"), [(20, "png"), (32, "png"), (64, "png"), (64, "jpg"), (300, "png")])
 def test_noise(tmp_path: Path, side: int, kind: str, preprocessing: Preprocessing) -> None:

@@ -52,6 +52,12 @@ def test_a_grey_model_that_reads_the_mean_of_its_tokens(tmp_path: Path, target: 
     assert manifest.photographs == str(DEMO_CALIBRATION)
     if target == "executorch":
         assert manifest.graph.delegate_calls == 1 and not manifest.graph.undelegated_ops
+    else:
+        import coremltools as ct
+
+        (image,) = ct.utils.load_spec(str(artifact.read(made).model_path)).description.input
+        seen = image.type.imageType
+        assert (seen.ColorSpace.Name(seen.colorSpace), seen.height, seen.width) == ("GRAYSCALE", 64, 48)
 
     photos = find_images(DEMO_CALIBRATION)
     ended = run("predict", "--json", made, photos.path(0), photos.path(1))

@@ -290,7 +290,7 @@ def write_selftest(
     logits: NDArray[np.float32],
     labels: tuple[str, ...],
 ) -> tuple[SelftestCase, ...]:
-    """Write the photographs (PIL images), their inputs (N, 3, H, W) and logits (N, num_classes) into `folder`."""
+    """Write the photographs (PIL images), their inputs (N, C, H, W) and logits (N, num_classes) into `folder`."""
     (folder / SELFTEST).mkdir()
     cases = []
     for number, (photo, pixels, answer) in enumerate(zip(photos, inputs, logits, strict=True)):

@@ -237,7 +237,7 @@ def paired(turns: Sequence[float], others: Sequence[float]) -> float:
 
 
 def _images(one: Artifact) -> Array:
-    """Photographs (`IMAGES`, 3, H, W), 0..255, prepared for the artifact."""
+    """Photographs (`IMAGES`, C, H, W), 0..255, prepared for the artifact."""
     some = balanced_subset(find_images(calibration.DEMO_CALIBRATION), IMAGES, seed=0)
     (batch,) = stream(some, one.manifest.preprocessing, IMAGES)
     return batch.inputs

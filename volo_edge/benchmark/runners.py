@@ -24,7 +24,7 @@ from volo_edge import artifact, checkpoint, machine
 from volo_edge.model import VOLO
 from volo_edge.preprocess import normalize
 
-Run = Callable[[Array], Array]  # one image (1, 3, H, W) to logits (1, classes)
+Run = Callable[[Array], Array]  # one image (1, C, H, W) to logits (1, classes)
 
 
 def of_artifact(folder: Path, threads: int) -> tuple[Run, int]:
@@ -41,7 +41,7 @@ def of_peer(name: str, folder: Path, weights: str | None, threads: int, images: 
     """One of `request.PEERS` with the float model that the artifact in `folder` was made from.
 
     Args:
-        images: (N, 3, H, W), 0..255, for those that are quantized with photographs.
+        images: (N, C, H, W), 0..255, for those that are quantized with photographs.
         work: an empty folder.
     """
     manifest = artifact.read(folder).manifest

@@ -39,7 +39,7 @@ def decompose(
     *,
     consume: bool = False,
 ) -> EdgeVOLO:
-    """The edge model of `model`: pixels (B, 3, H, W) of 0..255 to the logits `model` gives for them normalized.
+    """The edge model of `model`: pixels (B, C, H, W) of 0..255 to the logits `model` gives for them normalized.
 
     `also` are rewrites to apply after those of `fold`. With `consume`, the reference's own parameters become the edge
     model's and it must not be used again: that saves a copy of the weights, which for VOLO-D5 is 1.2 GB.

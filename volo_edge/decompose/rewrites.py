@@ -19,7 +19,7 @@ from volo_edge.model import VOLO, Attention, Block, ClassAttention, OutlookAtten
 
 
 class SubtractMean(nn.Module):
-    """Subtracts one value a channel from images (B, 3, H, W)."""
+    """Subtracts one value a channel from images (B, C, H, W)."""
 
     def __init__(self, mean: Tensor) -> None:
         super().__init__()

@@ -32,7 +32,7 @@ _ORDER = 1e-3  # of a cosine: the most that order counts beside likeness
 def measure(
     edge: EdgeVOLO, stored: Sequence[StoredLayer], batches: Iterable[Tensor], advance: Callable[[int], None]
 ) -> ErrorGrowth:
-    """The error of a file's layers on `batches` of photographs (B, 3, H, W), 0..255.
+    """The error of a file's layers on `batches` of photographs (B, C, H, W), 0..255.
 
     Args:
         edge: the float edge model that the file was made from.

@@ -31,7 +31,7 @@ def quantize(
         edge: consumed.
         precisions: of layers by name, see `volo_edge.quantize.layers.precisions`.
         backend: what the program is for.
-        batches: the calibration photographs (B, 3, H, W), 0..255, each time it is called.
+        batches: the calibration photographs (B, C, H, W), 0..255, each time it is called.
         photographs: how many there are.
         steps: shows progress.
         options: of `volo_edge.quantize.static.static`.

@@ -37,7 +37,7 @@ class Inputs:
 def gather(
     edge: EdgeVOLO, names: Collection[str], batches: Iterable[Tensor], products: bool, advance: Callable[[int], None]
 ) -> dict[str, Inputs]:
-    """Run `edge` on `batches` (B, 3, H, W) and sum what each layer in `names` is given, its `products` too if asked.
+    """Run `edge` on `batches` (B, C, H, W) and sum what each layer in `names` is given, its `products` too if asked.
 
     Layers that read the same tensor, as query, key and value do, share one sum.
     """

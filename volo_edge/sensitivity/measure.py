@@ -418,7 +418,7 @@ class _Network:
 
 
 def _photographs(work: Work, skipped: dict[str, None], advance: Any) -> tuple[list[Tensor], Labels | None]:
-    """Batches of pixels (B, 3, H, W), a byte each, and the photographs' classes where they are the model's."""
+    """Batches of pixels (B, C, H, W), a byte each, and the photographs' classes where they are the model's."""
     batches: list[Tensor] = []
     indices: list[int] = []
     together = images_together(work.preprocessing.crop)

@@ -92,7 +92,7 @@ def find_ranges(
     batches: Iterable[Tensor],
     advance: Callable[[int], None],
 ) -> None:
-    """Give each of `layers` with static activations the ranges that `batches` (B, 3, H, W) show; leaves all float.
+    """Give each of `layers` with static activations the ranges that `batches` (B, C, H, W) show; leaves all float.
 
     Args:
         symmetric: see `volo_edge.quantize.static.LayerQuantizer`.

@@ -18,7 +18,7 @@ from calibration.images import ImageList, selected, stream
 from volo_edge.preprocess import Preprocessing
 from volo_edge.validate.metrics import Logits
 
-Run = Callable[[Logits], Logits]  # images (B, 3, H, W) of 0..255 to logits (B, classes)
+Run = Callable[[Logits], Logits]  # images (B, C, H, W) of 0..255 to logits (B, classes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,6 @@ from volo_edge.validate.metrics import Logits
 
 
 def float_logits(model: VOLO, images: Logits, preprocessing: Preprocessing) -> Logits:
-    """Logits (B, num_classes) of `images`, float32 (B, 3, H, W) in 0..255."""
+    """Logits (B, num_classes) of `images`, float32 (B, C, H, W) in 0..255."""
     with torch.inference_mode():
         return np.asarray(model(normalize(torch.from_numpy(images), preprocessing)))

@@ -115,7 +115,7 @@ private struct SelfTestScreen: View {
             }
             Section {
                 ForEach(result.cases, id: \.name) { known in
-                    let agrees = known.predicted == known.expected ? "same class" : "another class"
+                    let agrees = known.agrees ? "same answer" : "another answer"
                     let levels = form("%.0f levels", known.tensorMaxDifference)
                     let error = form("%.1e", known.logitsRelativeError)
                     LabeledContent(known.name, value: "\(levels), \(error), \(agrees)")
@@ -168,7 +168,8 @@ private struct AboutScreen: View {
                 LabeledContent("parameters", value: form("%.1f million", Double(info.parameters) / 1e6))
                 LabeledContent("weights", value: info.weights)
                 LabeledContent("image", value: "\(info.imageSize.height) x \(info.imageSize.width)")
-                LabeledContent("classes", value: "\(info.numClasses)")
+                let kind = info.activation == .sigmoid ? "independent labels" : "classes"
+                LabeledContent(kind, value: "\(info.numClasses)")
             }
             Section("File") {
                 LabeledContent("scheme", value: manifest.quantization.scheme)
@@ -196,7 +197,9 @@ private struct ParitySection: View {
             LabeledContent("runtime", value: parity.runtime ?? "none")
             LabeledContent("result", value: parity.passed.map { $0 ? "passed" : "failed" } ?? "not run")
             LabeledContent("relative error", value: form("%.1e", parity.relativeError))
-            LabeledContent("top-1 agrees", value: form("%.1f %%", parity.top1Agreement.map { 100 * $0 }))
+            let what = parity.labelsAgreement == nil ? "top-1 agrees" : "labels agree"
+            let share = parity.labelsAgreement ?? parity.top1Agreement
+            LabeledContent(what, value: form("%.1f %%", share.map { 100 * $0 }))
         }
     }
 }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A class and its probability, 0...1.
+/// A class, or a label on its own, and its probability, 0...1.
 public struct Guess: Equatable, Identifiable, Sendable {
     public let index: Int
     public let label: String
@@ -17,13 +17,23 @@ public enum Activation: Decodable, Sendable {
     public init(from decoder: any Decoder) throws {
         self = try known(decoder, ["softmax": .softmax, "sigmoid": .sigmoid])
     }
+
+    /// Whether two logits a class say the same: the same class, or the same labels, each from one half on.
+    func agree(_ logits: [Float], _ others: [Float]) -> Bool {
+        switch self {
+        case .softmax: return largestIndex(logits) == largestIndex(others)
+        case .sigmoid: return zip(logits, others).allSatisfy { ($0 >= 0) == ($1 >= 0) }
+        }
+    }
 }
 
 /// The `count` likeliest classes, the likeliest first; of equally likely ones the first in the list.
+///
+/// By their logits: large ones differ where their sigmoids are both 1.
 public func likeliest(_ logits: [Float], labels: [String], activation: Activation, count: Int = 5) -> [Guess] {
     let probabilities = activation == .softmax ? softmax(logits) : sigmoid(logits)
-    let order = probabilities.indices.sorted { one, other in
-        probabilities[one] != probabilities[other] ? probabilities[one] > probabilities[other] : one < other
+    let order = logits.indices.sorted { one, other in
+        logits[one] != logits[other] ? logits[one] > logits[other] : one < other
     }
     return order.prefix(count).map { Guess(index: $0, label: labels[$0], probability: probabilities[$0]) }
 }

@@ -100,6 +100,7 @@ public struct Manifest: Decodable, Equatable, Sendable {
         public let parameters: Int
         public let imageSize: Size
         public let numClasses: Int
+        /// What makes probabilities of the logits.
         public let activation: Activation
         public let weights: String
 
@@ -128,7 +129,10 @@ public struct Manifest: Decodable, Equatable, Sendable {
         public let runtime: String?
         public let processor: String?
         public let relativeError: Double?
+        /// Share of the photographs that both put in the same class; nil where labels are independent.
         public let top1Agreement: Double?
+        /// Of independent labels, share of the photographs of which both say the same ones.
+        public let labelsAgreement: Double?
         public let tolerance: Double
         public let passed: Bool?
 
@@ -136,6 +140,7 @@ public struct Manifest: Decodable, Equatable, Sendable {
             case images, runtime, processor, tolerance, passed
             case relativeError = "relative_error"
             case top1Agreement = "top1_agreement"
+            case labelsAgreement = "labels_agreement"
         }
     }
 

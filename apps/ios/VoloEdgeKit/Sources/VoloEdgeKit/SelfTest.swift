@@ -15,6 +15,8 @@ public struct CaseResult: Equatable, Sendable {
     public let expected: Int
     /// The device's class.
     public let predicted: Int
+    /// Whether both say the same class, or of independent labels the same ones.
+    public let agrees: Bool
     public let passed: Bool
 }
 
@@ -65,6 +67,7 @@ public func selfTest(
                 logitsRelativeError: error,
                 expected: largestIndex(expected),
                 predicted: largestIndex(logits),
+                agrees: manifest.model.activation.agree(logits, expected),
                 passed: tensorDifference <= tensorTolerance && error <= manifest.selfTest.tolerance
             )
         )

@@ -82,6 +82,12 @@ final class ManifestTests: XCTestCase {
         XCTAssertEqual(try Manifest.parse(text(replacing: seven, with: one + "\"sigmoid\"")).model.numClasses, 1)
     }
 
+    func testLabelsThatAgreeAreRead() throws {
+        let labels = try text(replacing: "\"labels_agreement\": null", with: "\"labels_agreement\": 0.5")
+        XCTAssertEqual(try Manifest.parse(labels).parity[0].labelsAgreement, 0.5)
+        XCTAssertNil(try Manifest.parse(text()).parity[0].labelsAgreement)
+    }
+
     func testWhatAPhoneCanComputeIsTold() throws {
         let manifest = try Manifest.parse(text())
         XCTAssertEqual(manifest.computes, ["xnnpack"])

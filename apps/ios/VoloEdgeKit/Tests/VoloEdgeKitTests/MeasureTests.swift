@@ -46,6 +46,14 @@ final class MeasureTests: XCTestCase {
         }
     }
 
+    func testIndependentLabelsAgreeWhereTheSameAreLikely() {
+        let (host, device, other): ([Float], [Float], [Float]) = ([3, -1, 0.5], [0.1, -0.1, 2], [3, 1, 0.5])
+        XCTAssertTrue(Activation.sigmoid.agree(device, host))
+        XCTAssertFalse(Activation.softmax.agree(device, host))
+        XCTAssertFalse(Activation.sigmoid.agree(other, host))
+        XCTAssertTrue(Activation.softmax.agree(other, host))
+    }
+
     func testLatenciesAreSummedUpAsByTheHost() throws {
         for statistics in try Goldens().index.latencies {
             let made = Latency(statistics.latencies)
@@ -62,7 +70,7 @@ final class MeasureTests: XCTestCase {
         XCTAssertTrue(result.passed)
         XCTAssertEqual(result.relativeError, 0)
         XCTAssertEqual(result.cases.map(\.tensorMaxDifference), [0, 0])
-        XCTAssertTrue(result.cases.allSatisfy { $0.passed && $0.expected == $0.predicted })
+        XCTAssertTrue(result.cases.allSatisfy { $0.passed && $0.agrees && $0.expected == $0.predicted })
     }
 
     func testTheErrorIsRelativeToTheHostsLogits() async throws {

@@ -138,7 +138,7 @@ private fun SelfTest(model: AppModel) {
     )
     Text("relative error of the logits %.1e, of %.1e allowed".form(result.relativeError, result.tolerance))
     for (case in result.cases) {
-        val agrees = if (case.predicted == case.expected) "same class" else "another class"
+        val agrees = if (case.agrees) "same answer" else "another answer"
         val numbers = "%.0f levels, %.1e".form(case.tensorMaxDifference, case.logitsRelativeError)
         Text("${case.name}: $numbers, $agrees", fontFamily = FontFamily.Monospace)
     }
@@ -185,13 +185,14 @@ private fun threads(number: Int?): String = when (number) {
 @Composable
 private fun About(model: AppModel) {
     val manifest = model.manifest ?: return
+    val kind = if (manifest.activation == Activation.SIGMOID) "independent labels" else "classes"
     Lines(
         listOf(
             "model" to manifest.model,
             "parameters" to "%.1f million".form(manifest.parameters / 1e6),
             "weights" to manifest.weights,
             "image" to "${manifest.imageSize.height} x ${manifest.imageSize.width}",
-            "classes" to "${manifest.numClasses}",
+            kind to "${manifest.numClasses}",
             "scheme" to manifest.scheme,
             "file" to "%.1f MB for ${manifest.target}, ${manifest.backend}".form(manifest.file("model").bytes / 1e6),
         ) + manifest.parity.flatMap(::parityLines) + manifest.tools.toList(),
@@ -199,17 +200,19 @@ private fun About(model: AppModel) {
 }
 
 /** The file against the float model, on one processor. */
-private fun parityLines(parity: Parity): List<Pair<String, String>> = listOf(
-    "parity on ${parity.processor ?: "no processor"}" to when (parity.passed) {
-        null -> "not run"
-        true -> "passed in ${parity.runtime}"
-        false -> "failed in ${parity.runtime}"
-    },
-    "relative error" to (parity.relativeError?.let { "%.1e".form(it) } ?: "not known"),
-    "top-1 agrees" to (
-        parity.top1Agreement?.let { "%.1f %% of ${parity.images} photographs".form(100 * it) } ?: "not known"
-    ),
-)
+private fun parityLines(parity: Parity): List<Pair<String, String>> {
+    val what = if (parity.labelsAgreement == null) "top-1 agrees" else "labels agree"
+    val share = parity.labelsAgreement ?: parity.top1Agreement
+    return listOf(
+        "parity on ${parity.processor ?: "no processor"}" to when (parity.passed) {
+            null -> "not run"
+            true -> "passed in ${parity.runtime}"
+            false -> "failed in ${parity.runtime}"
+        },
+        "relative error" to (parity.relativeError?.let { "%.1e".form(it) } ?: "not known"),
+        what to (share?.let { "%.1f %% of ${parity.images} photographs".form(100 * it) } ?: "not known"),
+    )
+}
 
 @Composable
 private fun Share(model: AppModel) {

@@ -35,13 +35,19 @@ data class Preprocessing(
 /** A file of the artifact: its path within it, with forward slashes, its size and its hash. */
 data class FileInfo(val path: String, val bytes: Long, val sha256: String)
 
-/** The saved file against the float model, as the host measured it on one processor; null where it could not. */
+/**
+ * The saved file against the float model, as the host measured it on one processor; null where it could not.
+ *
+ * @property top1Agreement share of the photographs that both put in the same class; null where labels are independent.
+ * @property labelsAgreement of independent labels, share of the photographs of which both say the same ones.
+ */
 data class Parity(
     val images: Int,
     val runtime: String?,
     val processor: String?,
     val relativeError: Double?,
     val top1Agreement: Double?,
+    val labelsAgreement: Double?,
     val tolerance: Double,
     val passed: Boolean?,
 )
@@ -168,6 +174,7 @@ data class Manifest(
             processor = json.ifSaid("processor") { getString(it) },
             relativeError = json.ifSaid("relative_error") { getDouble(it) },
             top1Agreement = json.ifSaid("top1_agreement") { getDouble(it) },
+            labelsAgreement = json.ifSaid("labels_agreement") { getDouble(it) },
             tolerance = json.getDouble("tolerance"),
             passed = json.ifSaid("passed") { getBoolean(it) },
         )

@@ -14,6 +14,7 @@ const val TENSOR_TOLERANCE = 1.0
  * @property tensorMaxDifference of the device's tensor from the host's, in levels of 0..255.
  * @property logitsRelativeError |device - host| / |host|, in the 2-norm.
  * @property expected the host's class. @property predicted the device's class.
+ * @property agrees whether both say the same class, or of independent labels the same ones.
  */
 data class CaseResult(
     val name: String,
@@ -21,6 +22,7 @@ data class CaseResult(
     val logitsRelativeError: Double,
     val expected: Int,
     val predicted: Int,
+    val agrees: Boolean,
     val passed: Boolean,
 )
 
@@ -67,6 +69,7 @@ fun selfTest(artifact: Artifact, engine: Engine, decode: (File) -> Pixels): Self
             logitsRelativeError = error,
             expected = expected.largestIndex(),
             predicted = logits.largestIndex(),
+            agrees = manifest.activation.agree(logits, expected),
             passed = tensorDifference <= TENSOR_TOLERANCE && error <= manifest.tolerance,
         )
     }

@@ -57,7 +57,15 @@ class ArtifactTest {
             parity.put(key, JSONObject.NULL)
         }
         val read = Manifest.parse(changed("parity", value = JSONArray(listOf(parity)))).parity.single()
-        assertEquals(Parity(2, null, null, null, null, 1e-3, null), read)
+        assertEquals(Parity(2, null, null, null, null, null, 1e-3, null), read)
+    }
+
+    @Test
+    fun labelsThatAgreeAreRead() {
+        val parities = JSONObject(text).getJSONArray("parity")
+        parities.getJSONObject(0).put("top1_agreement", JSONObject.NULL).put("labels_agreement", 0.5)
+        val read = Manifest.parse(changed("parity", value = parities)).parity
+        assertEquals(listOf(0.5, null), read.map { it.labelsAgreement })
     }
 
     @Test

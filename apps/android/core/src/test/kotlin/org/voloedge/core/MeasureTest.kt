@@ -33,6 +33,16 @@ class MeasureTest {
     }
 
     @Test
+    fun independentLabelsAgreeWhereTheSameAreLikely() {
+        val (host, device) = floatArrayOf(3f, -1f, 0.5f) to floatArrayOf(0.1f, -0.1f, 2f)
+        assertTrue(Activation.SIGMOID.agree(device, host))
+        assertFalse(Activation.SOFTMAX.agree(device, host))
+        assertFalse(Activation.SIGMOID.agree(floatArrayOf(3f, 1f, 0.5f), host))
+        assertTrue(Activation.SOFTMAX.agree(floatArrayOf(3f, 1f, 0.5f), host))
+        assertTrue(Activation.SOFTMAX.agree(floatArrayOf(-0f, 0f), floatArrayOf(0f, -0f)))
+    }
+
+    @Test
     fun latenciesAreSummedUpAsByTheHost() {
         for (case in Goldens.objects("latencies")) {
             val made = Latency.of(case.getJSONArray("latencies").doubles())
@@ -52,7 +62,7 @@ class MeasureTest {
         assertEquals(0.0, result.relativeError, 0.0)
         assertEquals(listOf(0.0, 0.0), result.cases.map { it.tensorMaxDifference })
         assertEquals(artifact.manifest.cases.map { it.label }, result.cases.map { artifact.labels[it.predicted] })
-        assertTrue(result.cases.all { it.passed && it.expected == it.predicted })
+        assertTrue(result.cases.all { it.passed && it.agrees && it.expected == it.predicted })
     }
 
     @Test
