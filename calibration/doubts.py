@@ -61,7 +61,7 @@ def _of_the_list(images: ImageList, count: int, num_classes: int) -> list[str]:
             f"only {count} photograph{'s' * (count != 1)}: ranges and roundings fitted to so few do not hold for "
             "others; 256 are usual"
         )
-    if len(images.classes) > num_classes:
+    if len(images.classes) > max(2, num_classes):  # one logit tells photographs with its label from those without
         said.append(
             f"{len(images.classes)} class folders for a model of {num_classes} classes: calibrate on photographs of "
             "what the model was trained on"

@@ -174,6 +174,12 @@ def spread(root: Path, classes: int, count: int) -> Path:
     return root
 
 
+def test_one_label_has_photographs_with_it_and_without(tmp_path: Path) -> None:
+    for folder in ("cat", "no cat"):
+        put(tmp_path, photo, at=folder)
+    assert not any("class folder" in said for said in doubts(find_images(tmp_path), SMALL, 1))
+
+
 def test_few_of_the_classes(tmp_path: Path) -> None:
     four = spread(tmp_path / "four", 4, 40)
     assert raised(four, 8) == ()  # half of them
