@@ -299,7 +299,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
     with console.progress() as steps:
         with steps.step("importing torch"):
             from volo_edge.evaluate.measure import evaluate as run
-            from volo_edge.evaluate.measure import prepare
+            from volo_edge.evaluate.prepare import prepare
         result = run(prepare(request, steps), steps)
     if console.json:
         from volo_edge.report.contents import FORMAT
