@@ -356,6 +356,33 @@ def test_damage_is_never_worse_than_refused(tmp_path: Path, form: str) -> None:
         _refusal(path)
 
 
+def test_one_flipped_byte_is_seen(tmp_path: Path, saved: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    data[len(data) // 2] ^= 0x7F
+    (tmp_path / "flipped.pth").write_bytes(data)
+    assert "its checksums are wrong" in _refusal(tmp_path / "flipped.pth")
+
+
+def test_files_without_checksums_are_read(tmp_path: Path, state: State) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state, tmp_path / "weights.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    _same(load(tmp_path / "weights.pth").model, state)
+
+
+def test_a_negative_variance(tmp_path: Path, state: State) -> None:
+    name = "patch_embed.conv.1.running_var"
+    torch.save({**state, name: -state[name]}, tmp_path / "weights.pth")
+    assert f"has a negative variance in '{name}'" in _refusal(tmp_path / "weights.pth")
+
+
+def test_heads_of_different_classes(tmp_path: Path, state: State) -> None:
+    torch.save({**state, "head.weight": torch.zeros(5, 192), "head.bias": torch.zeros(5)}, tmp_path / "weights.pth")
+    assert "its head has 5 classes and its auxiliary head 10" in _refusal(tmp_path / "weights.pth")
+
+
 def test_no_file(tmp_path: Path, saved: Path) -> None:
     assert "no such file" in _refusal(tmp_path / "absent.pth")
     assert "no such file" in _refusal(saved / "under-a-file.pth")

@@ -547,7 +547,7 @@ def test_interrupted(place: Path, target: str, number: signal.Signals, delay: fl
 
 
 @pytest.mark.skipif(not LINUX, reason="sees in /proc how far a process is")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_while_torch_is_imported(place: Path, number: signal.Signals) -> None:
     def importing(process: subprocess.Popen[str]) -> bool:
         return "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()

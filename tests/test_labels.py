@@ -106,6 +106,17 @@ def test_lines_that_only_look_numbered_are_names(tmp_path: Path) -> None:
     assert read(tmp_path / "c.txt", "cat\u2028or lynx\ndog", 2) == ("cat\u2028or lynx", "dog")
 
 
+def test_lines_with_a_number_and_a_blank(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.txt", "1 dog\n0 cat\n2 red frog\n", 3) == ("cat", "dog", "red frog")
+    assert read(tmp_path / "b.txt", "0;cat\n1;dog\n", 2) == ("cat", "dog")
+
+
+@pytest.mark.parametrize("text", ["1: cat\n2: dog\n", "0 cat\n2 dog\n", "1 cat\n2 dog\n"])
+def test_lines_that_are_numbered_otherwise(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RequestError, match="number the classes from 0"):
+        read(tmp_path / "a.txt", text, 2)
+
+
 def test_names_that_are_alike_are_told_apart_and_that_is_told(tmp_path: Path) -> None:
     path = tmp_path / "imagenet_classes.txt"
     path.write_text("crane\ncrane\nmaillot\ncrane (2)\nmaillot\ncrane\n")

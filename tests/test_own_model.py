@@ -133,9 +133,10 @@ def class_map(folder: Path) -> Path:
     [
         (("--mean", "0.5,0.5"), "--mean (0.5, 0.5): give one number, or one for each"),
         (("--mean", "red"), "--mean"),
-        (("--std", "0"), "--std (0.0,): give positive numbers"),
-        (("--crop-pct", "0"), "--crop-pct 0.0: give a positive number"),
+        (("--std", "0"), "--std (0.0,): pixels are in 0..1 here"),
+        (("--crop-pct", "0"), "--crop-pct 0.0: give the crop's side"),
         (("--crop-pct", "1", "--resize", "70"), "say the same thing: give one of them"),
+        (("--mean", "123.675,116.28,103.53"), "divide what is of 0..255 by 255"),
         (("--interpolation", "bicubik"), "--interpolation 'bicubik': did you mean 'bicubic'"),
         (("--crop-mode", "border"), "--crop-mode 'border'"),
         (("--pool", "max"), "--pool 'max'"),

@@ -135,6 +135,17 @@ def test_the_hubs_config(tmp_path: Path) -> None:
     assert {source for _, source in sources(loaded).values()} == {"config.json"}
 
 
+def test_what_a_config_has_and_the_weights_have_not_is_told(tmp_path: Path) -> None:
+    other = {**CONFIG, "num_classes": 7, "id2label": {"0": "a"}, "pretrained_cfg": {"input_size": [3, 96, 96]}}
+    told = load(repository(tmp_path, other)).told
+    assert "config.json has num_classes 7, and the weights have 5: the weights decide" in told
+    assert "config.json has names of classes 1, and the weights have 5: the weights decide" in told
+    assert "config.json has image size 96, and the weights have 64: the weights decide" in told
+    arguments = argparse.Namespace(num_classes=1000, img_size=64)
+    (told,) = (load(saved(tmp_path / "weights.pth", DEMO, args=arguments)).contradicted,)
+    assert told == ("args in the checkpoint has num_classes 1000, and the weights have 10: the weights decide",)
+
+
 def test_transformers_labels(tmp_path: Path) -> None:
     names = {str(index): f"class {index}" for index in range(5)}
     assert load(repository(tmp_path, {"id2label": names})).labels == tuple(names.values())
@@ -150,6 +161,8 @@ def test_a_config_beside_other_weights_is_not_theirs(tmp_path: Path) -> None:
 
 def test_a_damaged_config(tmp_path: Path) -> None:
     assert "the config.json beside it cannot be read" in refusal(repository(tmp_path, "{"))
+    (tmp_path / "config.json").write_text("[]")
+    assert "the config.json beside it is no JSON object" in refusal(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -157,10 +170,14 @@ def test_a_damaged_config(tmp_path: Path) -> None:
     [
         ({"interpolation": "lanczos"}, "args in the checkpoint says interpolation 'lanczos'"),
         ({"crop_mode": "border"}, "says crop-mode 'border'"),
-        ({"crop_pct": -1}, "says crop-pct -1: give a positive number; --crop-pct says otherwise"),
+        ({"crop_pct": -1}, "says crop-pct -1: give the crop's side over the photograph's, in 0.1..4"),
         ({"mean": [0.5, 0.5]}, "says mean [0.5, 0.5]: give one number, or one for each"),
         ({"mean": ["a"] * 3}, "says mean"),
-        ({"std": [0, 1, 1]}, "says std [0, 1, 1]: give positive numbers"),
+        ({"mean": [123.7, 116.3, 103.5]}, "divide what is of 0..255 by 255; --mean says otherwise"),
+        ({"std": [58.4]}, "divide what is of 0..255 by 255; --std says otherwise"),
+        ({"crop_pct": 87.5}, "in 0.1..4; 0.875 for 87.5 %"),
+        ({"crop_pct": True}, "says crop-pct True"),
+        ({"std": [0, 1, 1]}, "says std [0, 1, 1]: pixels are in 0..1 here"),
         ({"gp": "max"}, "says pool 'max'"),
         ({"num_heads": [1, 0]}, "give a number for each stage"),
         ({"num_heads": [1, 2, 3]}, "has 2 stages, the first of 1 heads, which (1, 2, 3) heads do not fit"),

@@ -112,6 +112,7 @@ def convert(request: Request, steps: Steps) -> Converted:
         with steps.step("float reference", len(images)) as advance:
             run = partial(float_logits, loaded.model, preprocessing=preprocessing)
             reference = _in_turn(run, images, together, advance)
+        notes += _one_class(reference, labels)
         info = _model_info(loaded, head, request)
         card = _card(request, loaded, labels, head, preprocessing, choice)
 
@@ -195,11 +196,22 @@ def convert(request: Request, steps: Steps) -> Converted:
 
 def _strange(request: Request, loaded: LoadedModel) -> tuple[str, ...]:
     """A sentence where the file is proved on photographs of another kind than its model was trained on."""
-    if request.photographs is not None or loaded.variant.name == DEMO:
+    if request.photographs is not None or (loaded.variant.name == DEMO and loaded.published):
         return ()
     return (
         f"parity and the self-test are on {artifact.SHIPPED}, not on photographs of the model's own kind: "
         "give some with --calibration DIR",
+    )
+
+
+def _one_class(reference: Array, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """A sentence where the float model puts all photographs into one class, as wrong settings make it do."""
+    said = set(reference.argmax(1).tolist())
+    if len(said) > 1 or len(labels) == 1 or len(reference) < SELFTEST_IMAGES:
+        return ()
+    return (
+        f"the float model says {labels[said.pop()]!r} of all {len(reference)} photographs: are its weights, its "
+        "preprocessing and the photographs the right ones?",
     )
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and a polite kill: heard even where a library swallows them, held back where half a step must not stay."""
+"""Ctrl-C, a polite kill, a closed terminal: heard even where a library swallows them, held back during a whole step."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
 _AGAIN = 1.0  # seconds
+
+
+def _numbers() -> tuple[signal.Signals, ...]:
+    """The signals to hear. A terminal that is closed is none where nohup has it ignored."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else []))
 
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Around a command: both signals raise KeyboardInterrupt. Afterwards they are what they were, or ignored after one.
+    """Around a command: the signals raise KeyboardInterrupt. Afterwards they are what they were, or ignored after one.
 
     The converters' libraries lose an exception now and then: it comes up in a destructor, or under an `except:`. So it
     is raised again each second until the command ends; and not more often, for the first one is being answered and
@@ -35,12 +40,13 @@ def heard() -> Iterator[None]:
         again[0].start()
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in _NUMBERS}
+    numbers = _numbers()
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     after: dict[signal.Signals, Any] = before
     try:
         yield
     except KeyboardInterrupt:
-        after = dict.fromkeys(_NUMBERS, signal.SIG_IGN)  # the process is ending: nothing is left to interrupt
+        after = dict.fromkeys(numbers, signal.SIG_IGN)  # the process is ending: nothing is left to interrupt
         raise
     finally:
         for timer in again:
@@ -56,7 +62,7 @@ def held_back() -> Iterator[None]:
         yield
         return
     held: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in _NUMBERS}
+    before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in _numbers()}
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from typing import Any
 
 from volo_edge.errors import RequestError
 
-_NUMBERED = re.compile(r"[{\s]*(\d+)\s*[:\t]\s*(.+?)[,}\s]*")  # 0: cat
+_NUMBERED = re.compile(r"[{\s]*(\d+)(?:\s*[:;\t]\s*|\s+)(.+?)[,}\s]*")  # 0: cat; 0 cat
 _SYNSET = re.compile(r"n\d{8}\s+(.+)")  # n01440764 tench, Tinca tinca
 _KEYS = ("id2label", "label2id", "label_names")  # of a model's config.json, the first that is there
 _INDEX_COLUMNS = ("index", "idx", "id", "class_id", "class_index", "class_idx", "label_id")
@@ -72,8 +72,13 @@ def _named(text: str, suffix: str) -> list[str]:
         return _of_table([*csv.reader(io.StringIO(text), delimiter="\t" if suffix == ".tsv" else ",")])
     lines = [line.strip() for line in text.rstrip().split("\n")] if text.strip() else []
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
-    if all(numbered) and {int(one[1]) for one in numbered if one} == {*range(len(lines))}:
+    numbers = [int(one[1]) for one in numbered if one]
+    if len(numbers) == len(lines) and {*numbers} == {*range(len(lines))}:
         return _by_index({int(one[1]): _unquoted(one[2]) for one in numbered if one})
+    if len(numbers) == len(lines) > 1 and numbers == sorted({*numbers}):  # counted, and not from 0
+        raise RequestError(
+            f"its lines are numbered {numbers[0]} to {numbers[-1]}; number the classes from 0, each of them"
+        )
     synsets = [_SYNSET.fullmatch(line) for line in lines]
     return [one[1] for one in synsets if one] if all(synsets) else lines
 

@@ -141,17 +141,24 @@ def _numbers(value: Any) -> tuple[float, ...]:
     return tuple(float(one) for one in values)
 
 
-def _positive(value: Any) -> float:
-    (number,) = _numbers(value)[:1]
-    if number <= 0 or isinstance(value, (tuple, list)):
-        raise RequestError("give a positive number")
-    return number
+def _means(value: Any) -> tuple[float, ...]:
+    values = _numbers(value)
+    if not (min(values) >= 0 and max(values) <= 1):
+        raise RequestError("pixels are in 0..1 here; divide what is of 0..255 by 255")
+    return values
 
 
 def _deviations(value: Any) -> tuple[float, ...]:
-    if min(values := _numbers(value)) <= 0:
-        raise RequestError("give positive numbers")
+    values = _numbers(value)
+    if not (min(values) >= 1e-3 and max(values) <= 1):
+        raise RequestError("pixels are in 0..1 here, and deviations in 0.001..1; divide what is of 0..255 by 255")
     return values
+
+
+def _crop(value: Any) -> float:
+    if not (isinstance(value, (int, float)) and not isinstance(value, bool) and 0.1 <= value <= 4):
+        raise RequestError("give the crop's side over the photograph's, in 0.1..4; 0.875 for 87.5 %")
+    return float(value)
 
 
 def _size(value: Any) -> tuple[int, int]:
@@ -177,9 +184,9 @@ def _heads(value: Any) -> tuple[int, ...]:
 
 
 SETTINGS: dict[str, Callable[[Any], Any]] = {
-    "mean": _numbers,
+    "mean": _means,
     "std": _deviations,
-    "crop-pct": _positive,
+    "crop-pct": _crop,
     "resize": _size,
     "interpolation": _one_of(*INTERPOLATIONS),
     "crop-mode": _one_of(*CROP_MODES),

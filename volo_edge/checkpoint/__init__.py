@@ -56,6 +56,7 @@ class LoadedModel:
         inert: classes of objects in the file that were not loaded.
         trained_size: (height, width) in pixels that the position embedding was trained at.
         assumed: what the tensors do not say.
+        contradicted: what a `config.json` or the training arguments say and the tensors do not, a sentence each.
     """
 
     model: VOLO
@@ -72,6 +73,7 @@ class LoadedModel:
     inert: tuple[str, ...]
     trained_size: tuple[int, int]
     assumed: tuple[Assumed, ...]
+    contradicted: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -85,9 +87,9 @@ class LoadedModel:
         sentences = {
             f"took the weights in {taken}; --entry takes {few(self.others)} instead": self.others,
             f"left tensors beside the weights in {taken}: {few(self.beside)}": self.beside,
-            f"left objects in the checkpoint that are no tensors: {few(self.inert)}": self.inert,
+            f"of objects in the checkpoint, only plain values were read: {few(self.inert)}": self.inert,
         }
-        return tuple(sentence for sentence, why in sentences.items() if why)
+        return (*(sentence for sentence, why in sentences.items() if why), *self.contradicted)
 
     @property
     def published(self) -> bool:
@@ -148,6 +150,7 @@ def _load(source: str, named: Variant | None, request: ModelRequest) -> LoadedMo
     if pool is None:
         decisions.take("pool")
     preprocessing = trained.preprocessing(decisions, architecture)
+    trained_size = shapes.trained_size(architecture, shapes.trained_grid(sizes))
     return LoadedModel(
         model=build(architecture, entry.tensors),
         variant=variant,
@@ -161,8 +164,12 @@ def _load(source: str, named: Variant | None, request: ModelRequest) -> LoadedMo
         others=tuple(other.name for other in candidates if other is not entry),
         beside=entry.beside,
         inert=inert,
-        trained_size=shapes.trained_size(architecture, shapes.trained_grid(sizes)),
+        trained_size=trained_size,
         assumed=tuple(decisions.assumed),
+        contradicted=(
+            *_contradicted("config.json", hub, architecture, trained_size),
+            *(said for name in ARGUMENTS for said in _of_training(name, found, architecture, trained_size)),
+        ),
     )
 
 
@@ -256,6 +263,30 @@ def _of_arguments(found: Any) -> Says:
             kwargs = storage.fields(arguments.get("model_kwargs"))
             return trained.of_timm(f"{name} in the checkpoint", arguments, kwargs)
     return Says("", {})
+
+
+def _of_training(name: str, found: Any, architecture: Architecture, trained_size: tuple[int, int]) -> list[str]:
+    return _contradicted(f"{name} in the checkpoint", storage.fields(found.get(name)), architecture, trained_size)
+
+
+def _contradicted(
+    who: str, said: Mapping[str, Any], architecture: Architecture, trained_size: tuple[int, int]
+) -> list[str]:
+    """What `said` has of a model and its tensors have not: a sign that it is of another one."""
+    pretrained = storage.fields(said.get("pretrained_cfg"))
+    size = said.get("img_size") or pretrained.get("input_size")
+    labels = said.get("id2label")
+    sides = {size} if isinstance(size, int) else {*size[-2:]} if isinstance(size, (list, tuple)) else set()
+    facts = (
+        ("num_classes", said.get("num_classes"), architecture.num_classes),
+        ("names of classes", len(labels) if isinstance(labels, Mapping) else None, architecture.num_classes),
+        ("image size", next(iter(sides)) if len(sides) == 1 else None, trained_size[0]),
+    )
+    return [
+        f"{who} has {what} {theirs}, and the weights have {ours}: the weights decide"
+        for what, theirs, ours in facts
+        if isinstance(theirs, int) and not isinstance(theirs, bool) and theirs != ours
+    ]
 
 
 def _require_classifier(hub: Mapping[str, Any]) -> None:

@@ -40,6 +40,8 @@ def build(architecture: Architecture, tensors: dict[str, Tensor]) -> VOLO:
         state[name] = tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         if not state[name].isfinite().all():
             not_finite.append(quoted(name))
+        if name.endswith(".running_var") and (state[name] < 0).any():
+            raise RequestError(f"has a negative variance in {quoted(name)}; copy or download it again")
     if not_finite:
         raise RequestError(f"has NaN or infinite weights in {listed(not_finite)}; use a checkpoint from before them")
 

@@ -80,7 +80,7 @@ def choose(entries: list[Entry], wanted: str | None) -> Entry:
             return matching[0]
     raise RequestError(
         f"has {'several VOLOs' if exact or ending else 'no VOLO'} in {quoted(wanted)}: "
-        f"`--entry` takes {', '.join(entry.name for entry in entries)}"
+        f"`--entry` takes {', '.join(entry.name if entry.name != '.' else '. (the top)' for entry in entries)}"
     )
 
 
@@ -100,11 +100,10 @@ def _dictionaries(found: Mapping[Any, Any], place: str = "", depth: int = 0) -> 
 def _entries(place: str, within: Mapping[Any, Any]) -> Iterator[Entry]:
     """The VOLOs in one dictionary, one for each prefix that has blocks of one behind it."""
     weights = [name for name, value in within.items() if _is(value, name)]
-    prefixes = sorted({match[1] for name in weights if (match := _BLOCK.match(name))}, key=len, reverse=True)
-    behind: dict[str, list[str]] = {prefix: [] for prefix in prefixes}
+    behind: dict[str, list[str]] = {match[1]: [] for name in weights if (match := _BLOCK.match(name))}
     beside: list[str] = []
     for name in (name for name in within if isinstance(name, str) and name.split(".")[-1] not in _COUNTERS):
-        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), None)
+        prefix = max((prefix for prefix in behind if name.startswith(prefix)), key=len, default=None)
         (beside if prefix is None else behind[prefix]).append(name)
     for prefix, names in behind.items():
         if others := [name for name in names if "." in name and name not in weights]:

@@ -41,7 +41,9 @@ def config(path: Path) -> dict[str, Any]:
         found: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise RequestError(f"the {CONFIG} beside it cannot be read ({brief(error)}); mend it or move it away") from None
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        raise RequestError(f"the {CONFIG} beside it is no JSON object; mend it or move it away")
+    return found
 
 
 def _download(name: str) -> Path:

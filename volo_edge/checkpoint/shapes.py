@@ -193,6 +193,12 @@ def differences(wanted: Shapes, found: Shapes) -> str:
         for name, shape in wanted.items()
         if name in found and found[name] != shape and not (name == "pos_embed" and _resizable(found[name], shape))
     ]
+    heads = [found.get(f"{head}.weight", ()) for head in ("head", "aux_head")]
+    if all(len(shape) == 2 and min(shape) > 0 for shape in heads) and heads[0][0] != heads[1][0]:
+        return (
+            f"its head has {heads[0][0]} classes and its auxiliary head {heads[1][0]}; fine-tune both, or leave the "
+            "tensors of aux_head out of the checkpoint"
+        )
     problems = {
         "missing": [quoted(name) for name in wanted if name not in found],
         "unexpected": [quoted(name) for name in found if name not in wanted],

@@ -31,6 +31,7 @@ from volo_edge.reference.request import Request, check
 from volo_edge.trained import Assumed
 from volo_edge.validate.answers import Run, collect
 from volo_edge.validate.metrics import Logits
+from volo_edge.validate.reference import finite
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _runner(loaded: LoadedModel, preprocessing: Preprocessing, device: torch.dev
         deterministic(True)
         try:
             with torch.inference_mode():
-                return np.asarray(model(normalize(torch.from_numpy(images).to(device), preprocessing)).cpu())
+                return finite(np.asarray(model(normalize(torch.from_numpy(images).to(device), preprocessing)).cpu()))
         finally:
             deterministic(before)
 
