@@ -567,6 +567,11 @@ def test_interrupted_while_replacing(place: Path) -> None:
     _interrupt(place, "coreml", signal.SIGINT, lambda _: any(place.glob(".new-*.partial")), 0.5, "--force")
 
 
+def _hang_up_is_heard() -> None:
+    """In the command's process: whoever runs the tests may do so under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def _interrupt(
     place: Path,
     target: str,
@@ -581,7 +586,7 @@ def _interrupt(
     rest.mkdir()
     with untouched(place):
         command = ("convert", "--target", target, "--output", place / "new", *arguments)
-        process = start(*command, env=temporary(rest))
+        process = start(*command, env=temporary(rest), preexec_fn=_hang_up_is_heard)
         while process.poll() is None and not ready(process):
             time.sleep(0.005)
         time.sleep(delay)
