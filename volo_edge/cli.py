@@ -383,7 +383,9 @@ def parser() -> Parser:
             "--model", metavar="NAME", help="see 'volo-edge models'; found from the weights where left out"
         )
         sub.add_argument(
-            "--weights", metavar="FILE", help=".pth.tar, .pth, .safetensors or hf-hub:timm/NAME; else the demo's"
+            "--weights",
+            metavar="FILE",
+            help=".pth.tar, .pth, .ckpt, .safetensors, hf-hub:OWNER/NAME; else the demo's",
         )
         sub.add_argument("--image-size", metavar="N", type=pixels, help="pixels a side, or HEIGHTxWIDTH")
         said = sub.add_argument_group(
