@@ -728,9 +728,11 @@ def test_a_reference_that_does_not_belong(artifacts: tuple[Path, Path], tmp_path
     said = refusal(*evaluation, "--data", DEMO_VALIDATION)
     assert "is of other photographs than those in" in said
     arrays = dict(np.load(reference))
+    architecture = json.loads(str(arrays["record"]))["architecture"]
     for change, said in (
         ({"weights_sha256": "0" * 64}, "of other weights (0000000000000000) than"),
-        ({"num_classes": 9}, "9 classes"),
+        ({"architecture": {**architecture, "num_classes": 9}}, "9 classes"),
+        ({"architecture": {**architecture, "pool": "avg"}}, "entry or architecture"),
     ):
         record = json.loads(str(arrays["record"])) | change
         np.savez(reference, **{**arrays, "record": np.array(json.dumps(record))})
