@@ -740,7 +740,7 @@ def test_a_reference_that_does_not_belong(artifacts: tuple[Path, Path], tmp_path
     record = json.loads(str(arrays["record"]))
     record["preprocessing"]["resize_to"] = [99, 99]
     np.savez(reference, **{**arrays, "record": np.array(json.dumps(record))})
-    assert "computed with another preprocessing" in refusal(*evaluation, *command)
+    assert "of another preprocessing" in refusal(*evaluation, *command)
 
 
 def test_bad_requests(tmp_path: Path) -> None:
