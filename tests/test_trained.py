@@ -146,6 +146,12 @@ def test_what_a_config_has_and_the_weights_have_not_is_told(tmp_path: Path) -> N
     assert told == ("args in the checkpoint has num_classes 1000, and the weights have 10: the weights decide",)
 
 
+@pytest.mark.parametrize("size", [torch.zeros(2), [[1], [2]], [], "64", [64, 48], {"a": 1}])
+def test_image_sizes_that_are_none_are_no_matter(tmp_path: Path, size: Any) -> None:
+    arguments = argparse.Namespace(img_size=size)
+    assert load(saved(tmp_path / "weights.pth", DEMO, args=arguments)).contradicted == ()
+
+
 def test_transformers_labels(tmp_path: Path) -> None:
     names = {str(index): f"class {index}" for index in range(5)}
     assert load(repository(tmp_path, {"id2label": names})).labels == tuple(names.values())
@@ -177,6 +183,9 @@ def test_a_damaged_config(tmp_path: Path) -> None:
         ({"std": [58.4]}, "divide what is of 0..255 by 255; --std says otherwise"),
         ({"crop_pct": 87.5}, "in 0.1..4; 0.875 for 87.5 %"),
         ({"crop_pct": True}, "says crop-pct True"),
+        ({"mean": [10**400] * 3}, "says mean"),
+        ({"mean": torch.zeros(3), "img_size": torch.zeros(2)}, "says mean tensor"),
+        ({"std": float("nan"), "img_size": [[1], [2]]}, "says std nan"),
         ({"std": [0, 1, 1]}, "says std [0, 1, 1]: pixels are in 0..1 here"),
         ({"gp": "max"}, "says pool 'max'"),
         ({"num_heads": [1, 0]}, "give a number for each stage"),

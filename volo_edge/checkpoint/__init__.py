@@ -273,20 +273,24 @@ def _contradicted(
     who: str, said: Mapping[str, Any], architecture: Architecture, trained_size: tuple[int, int]
 ) -> list[str]:
     """What `said` has of a model and its tensors have not: a sign that it is of another one."""
-    pretrained = storage.fields(said.get("pretrained_cfg"))
-    size = said.get("img_size") or pretrained.get("input_size")
     labels = said.get("id2label")
-    sides = {size} if isinstance(size, int) else {*size[-2:]} if isinstance(size, (list, tuple)) else set()
+    sizes = (said.get("img_size"), storage.fields(said.get("pretrained_cfg")).get("input_size"))
     facts = (
         ("num_classes", said.get("num_classes"), architecture.num_classes),
         ("names of classes", len(labels) if isinstance(labels, Mapping) else None, architecture.num_classes),
-        ("image size", next(iter(sides)) if len(sides) == 1 else None, trained_size[0]),
+        ("image size", next(filter(None, map(_side, sizes)), None), trained_size[0]),
     )
     return [
         f"{who} has {what} {theirs}, and the weights have {ours}: the weights decide"
         for what, theirs, ours in facts
         if isinstance(theirs, int) and not isinstance(theirs, bool) and theirs != ours
     ]
+
+
+def _side(size: Any) -> int | None:
+    """The side of a square image, whose size is one number, or the last two of several; None of anything else."""
+    sides = [*size[-2:]] if isinstance(size, (list, tuple)) else [size, size]
+    return sides[0] if len(sides) == 2 and all(type(one) is int and one == sides[0] for one in sides) else None
 
 
 def _require_classifier(hub: Mapping[str, Any]) -> None:
