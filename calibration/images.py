@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from volo_edge import files, machine
-from volo_edge.errors import RequestError
+from volo_edge.errors import RequestError, few
 from volo_edge.preprocess import (
     MAX_PIXELS,
     NOT_READ,
@@ -161,12 +161,12 @@ def left_out(images: ImageList) -> list[str]:
     said = []
     if loose:
         said.append(
-            f"{len(loose)} photograph(s) beside the class folders are left out ({_few(loose)}): they have no class"
+            f"{len(loose)} photograph(s) beside the class folders are left out ({few(loose)}): they have no class"
         )
     if unread:
-        said.append(f"{len(unread)} file(s) in formats that are not read are left out ({_few(unread)}): {SAVE}")
+        said.append(f"{len(unread)} file(s) in formats that are not read are left out ({few(unread)}): {SAVE}")
     if others:
-        said.append(f"{len(others)} file(s) that are no photographs are left out ({_few(others)})")
+        said.append(f"{len(others)} file(s) that are no photographs are left out ({few(others)})")
     return said
 
 
@@ -181,11 +181,6 @@ def unread_formats(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
-
-
-def _few(names: Sequence[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(map(repr, names[:shown])) + more
 
 
 def _walk(root: Path) -> list[str]:

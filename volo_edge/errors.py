@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class RequestError(Exception):
     """The request or one of its inputs is bad: one line that says what, where and what to do. Exit status 2."""
@@ -22,3 +24,9 @@ def did_you_mean(word: str, known: list[str]) -> str:
     close = get_close_matches(word, known, n=1)
     suggestion = f"did you mean '{close[0]}'? " if close else ""
     return f"{suggestion}(known: {', '.join(known)})"
+
+
+def few(names: Sequence[str], shown: int = 3) -> str:
+    """The first of the `names`, quoted, and how many more there are."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(map(repr, names[:shown])) + more

@@ -11,7 +11,7 @@ from typing import Any
 
 from calibration.images import ImageList, left_out
 from volo_edge import files
-from volo_edge.errors import RequestError, did_you_mean
+from volo_edge.errors import RequestError, did_you_mean, few
 from volo_edge.evaluate import class_map
 from volo_edge.labels import imagenet_synsets, in_imagenet_order, plain
 from volo_edge.preprocess import UnreadableImage, look
@@ -70,8 +70,8 @@ def class_of(folders: Sequence[str], labels: tuple[str, ...], gate: bool = False
         return tuple(number[folder] for folder in folders), note
     if len(unknown) < len(folders) or len(folders) != len(labels):
         raise RequestError(
-            f"{len(unknown)} of {len(folders)} class folders are no labels of the model ({_few(unknown)}; its labels "
-            f"are {_few(labels)}): say what they are with --class-map FILE"
+            f"{len(unknown)} of {len(folders)} class folders are no labels of the model ({few(unknown)}; its labels "
+            f"are {few(labels)}): say what they are with --class-map FILE"
         )
     order = f"{folders[0]!r} for {labels[0]!r} and so on"
     if gate:
@@ -124,11 +124,11 @@ def indices(
 def _numbered(names: Sequence[str], labels: tuple[str, ...], what: str, remedy: str) -> dict[str, int]:
     """Of names that all are numbers and not all labels."""
     if some := [name for name in names if name in labels]:
-        raise RequestError(f"{what}: some numbers are labels ({_few(some)}) and others are not: {remedy}")
+        raise RequestError(f"{what}: some numbers are labels ({few(some)}) and others are not: {remedy}")
     if beyond := [name for name in names if int(name) >= len(labels)]:
         last = len(labels) - 1
         from_one = "they seem to be counted from 1; " if {len(labels)} == {int(name) for name in beyond} else ""
-        raise RequestError(f"{what}: {_few(beyond)} is beyond the model's classes, 0..{last}: {from_one}{remedy}")
+        raise RequestError(f"{what}: {few(beyond)} is beyond the model's classes, 0..{last}: {from_one}{remedy}")
     return {name: int(name) for name in names}
 
 
@@ -139,7 +139,7 @@ def _mapped(images: ImageList, labels: tuple[str, ...], path: Path) -> Classes:
         missing = [folder for folder in images.classes if folder not in values]
         if missing:
             raise RequestError(
-                f"class map {path}: says nothing of {len(missing)} class folders ({_few(missing)}): add them"
+                f"class map {path}: says nothing of {len(missing)} class folders ({few(missing)}): add them"
             )
         number, note = _labelled({folder: values[folder] for folder in images.classes}, labels, path)
         folders = tuple(number[folder] for folder in images.classes)
@@ -162,9 +162,9 @@ def _keys(images: ImageList, values: dict[str, Any], path: Path) -> list[str]:
         else:
             found.append(key)
     if missing:
-        folders = f" and none of the class folders ({_few(images.classes)})" if images.classes else ""
+        folders = f" and none of the class folders ({few(images.classes)})" if images.classes else ""
         raise RequestError(
-            f"class map {path}: says nothing of {len(missing)} photographs ({_few(missing)}){folders}: add them"
+            f"class map {path}: says nothing of {len(missing)} photographs ({few(missing)}){folders}: add them"
         )
     if twice := [key for key, count in Counter(found).items() if count > 1]:
         raise RequestError(f"class map {path}: {twice[0]!r} is several photographs: give their names with the folders'")
@@ -195,14 +195,14 @@ def problems(images: ImageList, classes: Classes, labels: tuple[str, ...]) -> li
     counts = Counter(classes.numbers)
     missing = [label for index, label in enumerate(labels) if not counts[index]]
     if missing:
-        found.append(f"{len(missing)} of the model's {len(labels)} classes have no photograph: {_few(missing)}")
+        found.append(f"{len(missing)} of the model's {len(labels)} classes have no photograph: {few(missing)}")
     if max(counts.values()) > 2 * min(counts.values()):
         found.append(
             f"classes are uneven, {min(counts.values())} to {max(counts.values())} photographs: large ones count most"
         )
     twice = [labels[index] for index, count in Counter(classes.folders).items() if count > 1]
     if twice:
-        found.append(f"several class folders stand for one label: {_few(twice)}")
+        found.append(f"several class folders stand for one label: {few(twice)}")
     return found
 
 
@@ -240,8 +240,3 @@ def shared(images: ImageList, others: ImageList) -> list[str]:
         if files.sha256(images.path(index)) in hashes[size]:
             found.append(name)
     return found
-
-
-def _few(names: Sequence[str], shown: int = 3) -> str:
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(map(repr, names[:shown])) + more

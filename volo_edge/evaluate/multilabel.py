@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from volo_edge.errors import few
 from volo_edge.evaluate import facts, statistics
-from volo_edge.evaluate.truth import few
 from volo_edge.report.contents import ChangedLabel, LabelDrop, LabelFigures, MultiLabel
 from volo_edge.validate.metrics import Logits, sigmoid
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.images import ImageList
-from volo_edge.errors import RequestError, did_you_mean
+from volo_edge.errors import RequestError, did_you_mean, few
 
 SEPARATOR = ";"  # between the labels of one photograph in a CSV file
 _MARKS = {
@@ -201,9 +201,3 @@ def _index(value: Any, labels: tuple[str, ...], where: str) -> int:
 def _plain(name: str) -> str:
     """A photograph's name as `ImageList` has it."""
     return name.replace("\\", "/").removeprefix("./")
-
-
-def few(names: Sequence[str], shown: int = 3) -> str:
-    """The first of the `names`, and how many more there are."""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(map(repr, names[:shown])) + more
