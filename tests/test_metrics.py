@@ -7,8 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from volo_edge.convert import _one_class
+from volo_edge.errors import RequestError
 from volo_edge.validate import metrics
 from volo_edge.validate.parity import compare
+from volo_edge.validate.reference import finite
 
 REFERENCE = np.array([[3.0, 0.0, 4.0], [0.0, 12.0, 0.0]], np.float32)  # of norm 13
 
@@ -48,3 +51,16 @@ def test_parity_passes_up_to_its_tolerance() -> None:
 def test_softmax_of_large_logits_is_finite() -> None:
     probabilities = metrics.softmax(np.array([1000.0, 1000.0, -1000.0], np.float32))
     assert probabilities.tolist() == [0.5, 0.5, 0.0]
+
+
+def test_a_float_model_whose_answers_are_no_numbers_is_refused() -> None:
+    assert finite(np.zeros((2, 3), np.float32)).shape == (2, 3)
+    with pytest.raises(RequestError, match="answers are no numbers: see its weights, and --mean and --std"):
+        finite(np.array([[0, np.nan]], np.float32))
+
+
+def test_one_class_for_all_photographs_is_told() -> None:
+    constant, varied = np.tile(np.array([[0, 1, 0]], np.float32), (8, 1)), np.eye(3, dtype=np.float32).repeat(3, 0)
+    (said,) = _one_class(constant, ("cat", "dog", "frog"))
+    assert "says 'dog' of all 8 photographs" in said
+    assert _one_class(varied, ("cat", "dog", "frog")) == _one_class(constant[:, :1], ("cat",)) == ()
