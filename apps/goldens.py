@@ -1,6 +1,6 @@
 """Golden vectors: inputs, and what the host makes of them, that the cores of the apps are tested against.
 
-`python -m apps.goldens` writes them anew, a copy into each core's tests: `goldens.json` says what is where in
+`python -m volo_edge.apps.goldens` writes them anew, a copy into each core's tests: `goldens.json` says what is where in
 `goldens.bin`, and `artifact` is a small artifact whose model is none.
 """
 

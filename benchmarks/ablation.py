@@ -28,10 +28,9 @@ from rich.progress import track
 from torch import Tensor, nn
 from torchao.quantization.pt2e.observer import HistogramObserver, MinMaxObserver
 
-import calibration
-from calibration.images import balanced_subset, find_images, stream
 from tests.twin import make_twin
-from volo_edge import checkpoint
+from volo_edge import calibration, checkpoint
+from volo_edge.calibration.images import balanced_subset, find_images, stream
 from volo_edge.console import Steps
 from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
 from volo_edge.decompose.rewrites import assign, bias_of, blocks

@@ -17,8 +17,8 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-import calibration
 from tests.weights import named_weights
+from volo_edge import calibration
 from volo_edge.model import VOLO
 from volo_edge.variants import VARIANTS
 

@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from torch import Tensor
 
-from converters.coreml import run
-from converters.coreml.lower import lower
-from converters.coreml.program import read_program
-from converters.program import RESHAPES, Program
-from converters.targets import choose
 from tests.small import edge_model, exported, one_block_a_stage, pixels, reference_logits
+from volo_edge.converters.coreml import run
+from volo_edge.converters.coreml.lower import lower
+from volo_edge.converters.coreml.program import read_program
+from volo_edge.converters.program import RESHAPES, Program
+from volo_edge.converters.targets import choose
 from volo_edge.decompose import CHANNELS_FIRST, Layout
 from volo_edge.decompose.channels_first import OutlookAttention
 from volo_edge.decompose.windows import fold_convolution, unfold_convolution

@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.conversion import COMMAND, convert, write_weights
-from converters.executorch.arm64.processors import USUAL
+from volo_edge.converters.executorch.arm64.processors import USUAL
 from volo_edge.quantize.schemes import SCHEMES
 
 XNNPACK = tuple(name for name, scheme in SCHEMES.items() if "xnnpack" in scheme.backends)

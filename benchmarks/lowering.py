@@ -30,11 +30,11 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 from torch.fx.passes.infra.pass_base import PassBase
 
-from converters.executorch import lower as lowering
-from converters.executorch.lean import IDLE
-from converters.targets import Choice, choose
 from tests.small import edge_model, pixels
 from volo_edge.console import Steps
+from volo_edge.converters.executorch import lower as lowering
+from volo_edge.converters.executorch.lean import IDLE
+from volo_edge.converters.targets import Choice, choose
 from volo_edge.decompose import TOKENS_LAST
 from volo_edge.quantize.export import quantize
 from volo_edge.quantize.layers import precisions

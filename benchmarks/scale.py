@@ -24,13 +24,12 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-import calibration
 from benchmarks.conversion import convert, memory, write_weights
-from calibration.images import balanced_subset, find_images, stream
-from converters.executorch.program import read_forward
-from volo_edge import artifact, machine
+from volo_edge import artifact, calibration, machine
 from volo_edge.benchmark.measure import race
+from volo_edge.calibration.images import balanced_subset, find_images, stream
 from volo_edge.console import Steps
+from volo_edge.converters.executorch.program import read_forward
 
 SCHEMES = ("fp32", "int8-dynamic")
 SIZES = (224, 384, 448, 512)

@@ -26,11 +26,10 @@ from numpy.typing import NDArray
 from rich.progress import track
 from safetensors.torch import save_file
 
-import calibration
-from calibration.images import find_images, stream
-from converters.targets import TARGETS
 from tests.twin import make_twin
-from volo_edge import artifact, checkpoint
+from volo_edge import artifact, calibration, checkpoint
+from volo_edge.calibration.images import find_images, stream
+from volo_edge.converters.targets import TARGETS
 from volo_edge.preprocess import Preprocessing
 from volo_edge.quantize.schemes import SCHEMES
 from volo_edge.validate import metrics

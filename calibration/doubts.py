@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calibration.images import ImageList, balanced_subset, stream
+from volo_edge.calibration.images import ImageList, balanced_subset, stream
 from volo_edge.preprocess import Preprocessing
 
 if TYPE_CHECKING:

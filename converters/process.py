@@ -23,8 +23,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from converters.runner import Array, RuntimeMissing
 from volo_edge import machine
+from volo_edge.converters.runner import Array, RuntimeMissing
 from volo_edge.errors import RequestError
 
 _PATIENCE = 5.0  # seconds that a process has to end with its input
@@ -167,10 +167,10 @@ def load(target: str, path: Path, runtime: str | None = None, processor: str | N
         RuntimeMissing: this machine has no such runtime.
     """
     if runtime == "arm64":
-        from converters.executorch import arm64
+        from volo_edge.converters.executorch import arm64
 
         return arm64.load(path, processor)
-    return Process(python("converters.worker", target, str(path), runtime or ""), path)
+    return Process(python("volo_edge.converters.worker", target, str(path), runtime or ""), path)
 
 
 def _kept(said: IO[bytes]) -> IO[bytes] | None:

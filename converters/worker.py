@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from converters.runner import Runner
+    from volo_edge.converters.runner import Runner
 
 
 def main(target: str, path: str, runtime: str) -> None:
     """Load a `target`'s file in a `runtime`, "" for what the machine has, and answer until input ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # before anything is imported that prints
-    from converters.targets import TARGETS
+    from volo_edge.converters.targets import TARGETS
     from volo_edge.errors import RequestError
 
     try:

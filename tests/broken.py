@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from converters.coreml.evaluator.package import read_package
-from converters.executorch import program
-from converters.targets import TARGETS
 from volo_edge import artifact, checkpoint, files
+from volo_edge.converters.coreml.evaluator.package import read_package
+from volo_edge.converters.executorch import program
+from volo_edge.converters.targets import TARGETS
 from volo_edge.decompose import LAYOUTS, decompose
 from volo_edge.quantize.transforms import ROBUST
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from converters.targets import Target
+from volo_edge.converters.targets import Target
 from volo_edge.decompose import EdgeVOLO
 from volo_edge.evaluate.growth import float_weight, matched
 

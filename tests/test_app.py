@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from apps import goldens
 from tests.command import contents, refusal, run, untouched
 from tests.test_artifact import change, write
 from volo_edge import app, artifact, files
+from volo_edge.apps import goldens
 from volo_edge.errors import RequestError
 
 ARTIFACT = goldens.FOLDERS[0] / "artifact"

@@ -17,16 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import calibration
-from converters import process
-from converters.executorch import arm64
-from converters.executorch.arm64 import build, cache, instructions, probe, qemu, sdk
-from converters.executorch.arm64.processors import PROCESSORS, USUAL, find
-from converters.runner import RuntimeMissing
 from tests.command import end, refusal, run, start
 from tests.conftest import Converted
-from volo_edge import doctor, files, selftest
+from volo_edge import calibration, doctor, files, selftest
 from volo_edge.console import Steps
+from volo_edge.converters import process
+from volo_edge.converters.executorch import arm64
+from volo_edge.converters.executorch.arm64 import build, cache, instructions, probe, qemu, sdk
+from volo_edge.converters.executorch.arm64.processors import PROCESSORS, USUAL, find
+from volo_edge.converters.runner import RuntimeMissing
 from volo_edge.errors import RequestError
 from volo_edge.machine import instruction_set
 from volo_edge.quantize import SCHEMES

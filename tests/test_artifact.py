@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.program import HalfPrecision
 from tests.small import model_info
 from volo_edge import artifact, files
 from volo_edge.artifact import Manifest
+from volo_edge.converters.program import HalfPrecision
 from volo_edge.errors import RequestError
 from volo_edge.preprocess import Preprocessing
 from volo_edge.validate.parity import compare, not_run

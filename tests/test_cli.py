@@ -20,14 +20,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from calibration import DEMO_CALIBRATION, DEMO_VALIDATION, DEMO_WEIGHTS
-from calibration.images import find_images
-from converters.targets import TARGETS
 from tests.command import COMMAND, contents, end, one_line, refusal, run, start, temporary, untouched
 from tests.conftest import Converted
 from tests.small import model_info
 from volo_edge import __version__, artifact, machine
 from volo_edge.artifact import Manifest
+from volo_edge.calibration import DEMO_CALIBRATION, DEMO_VALIDATION, DEMO_WEIGHTS
+from volo_edge.calibration.images import find_images
+from volo_edge.converters.targets import TARGETS
 from volo_edge.preprocess import Preprocessing
 from volo_edge.quantize import SCHEMES
 from volo_edge.validate.parity import not_run

@@ -12,21 +12,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import calibration
-from calibration.images import find_images, stream
-from converters.card import Card
-from converters.coreml import evaluator, run
-from converters.coreml.lower import lower
-from converters.coreml.program import read_program
-from converters.runner import RuntimeMissing
-from converters.targets import choose
 from tests.command import refusal
 from tests.command import run as command
 from tests.conftest import Converted
 from tests.readback import assert_stored
 from tests.small import SMALL, edge_model, exported, one_block_a_stage, pixels, reference_logits
 from tests.test_artifact import SCHEMA
-from volo_edge import artifact, checkpoint
+from volo_edge import artifact, calibration, checkpoint
+from volo_edge.calibration.images import find_images, stream
+from volo_edge.converters.card import Card
+from volo_edge.converters.coreml import evaluator, run
+from volo_edge.converters.coreml.lower import lower
+from volo_edge.converters.coreml.program import read_program
+from volo_edge.converters.runner import RuntimeMissing
+from volo_edge.converters.targets import choose
 from volo_edge.decompose import CHANNELS_FIRST, EdgeVOLO, decompose
 from volo_edge.errors import RequestError
 from volo_edge.preprocess import Preprocessing

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from apps import goldens
 from tests.command import Ended, one_line, run
 from volo_edge import artifact
+from volo_edge.apps import goldens
 
 ARTIFACT = goldens.FOLDERS[0] / "artifact"
 MODEL = artifact.read(ARTIFACT).manifest.files["model"].sha256

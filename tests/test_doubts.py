@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-import calibration
-from calibration.doubts import FEW, LOOKED_AT, doubts
-from calibration.images import balanced_subset, find_images, selected
+from volo_edge import calibration
+from volo_edge.calibration.doubts import FEW, LOOKED_AT, doubts
+from volo_edge.calibration.images import balanced_subset, find_images, selected
 from volo_edge.preprocess import Preprocessing
 
 SMALL = Preprocessing.from_crop((64, 64), 1.0)

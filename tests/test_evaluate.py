@@ -18,10 +18,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from calibration import DEMO_CALIBRATION, DEMO_VALIDATION
-from calibration.images import ImageList, balanced_subset, find_images, stream
-from converters.program import Levels, StoredLayer
-from converters.targets import TARGETS
 from tests.broken import double_scales
 from tests.command import Ended, contents, end, refusal, run, start
 from tests.conftest import Converted
@@ -29,6 +25,10 @@ from tests.small import SMALL, edge_model, pixels
 from tests.test_device_results import RESULTS
 from volo_edge import artifact, checkpoint
 from volo_edge.artifact import ModelInfo
+from volo_edge.calibration import DEMO_CALIBRATION, DEMO_VALIDATION
+from volo_edge.calibration.images import ImageList, balanced_subset, find_images, stream
+from volo_edge.converters.program import Levels, StoredLayer
+from volo_edge.converters.targets import TARGETS
 from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
 from volo_edge.errors import RequestError
 from volo_edge.evaluate import data, growth, plausible, statistics

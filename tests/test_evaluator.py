@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from converters.coreml import evaluator
-from converters.coreml.evaluator import read_package
-from converters.coreml.lower import lower
-from converters.targets import choose
 from tests.small import SMALL, edge_model, exported, pixels, reference_logits
+from volo_edge.converters.coreml import evaluator
+from volo_edge.converters.coreml.evaluator import read_package
+from volo_edge.converters.coreml.lower import lower
+from volo_edge.converters.targets import choose
 from volo_edge.decompose import CHANNELS_FIRST
 from volo_edge.errors import RequestError
 

@@ -21,21 +21,20 @@ from torch.export import ExportedProgram
 from torch.fx.passes.infra.pass_base import PassBase
 from torch.fx.traceback import NodeSource
 
-import calibration
-from calibration.images import find_images, stream
-from converters.executorch import lower as lowering
-from converters.executorch import run
-from converters.executorch.lean import IDLE, lean
-from converters.executorch.lower import lower
-from converters.executorch.program import read_program
-from converters.targets import Choice, choose
 from tests.command import run as command
 from tests.conftest import Converted
 from tests.small import SMALL, edge_model, exported, one_block_a_stage, pixels, reference_logits
 from tests.test_artifact import SCHEMA
-from volo_edge import artifact, checkpoint, machine
+from volo_edge import artifact, calibration, checkpoint, machine
+from volo_edge.calibration.images import find_images, stream
 from volo_edge.console import Steps
 from volo_edge.convert import _graph
+from volo_edge.converters.executorch import lower as lowering
+from volo_edge.converters.executorch import run
+from volo_edge.converters.executorch.lean import IDLE, lean
+from volo_edge.converters.executorch.lower import lower
+from volo_edge.converters.executorch.program import read_program
+from volo_edge.converters.targets import Choice, choose
 from volo_edge.decompose import TOKENS_LAST, EdgeVOLO
 from volo_edge.preprocess import open_rgb, prepare, to_input
 from volo_edge.quantize.export import quantize

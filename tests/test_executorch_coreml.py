@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from converters.coreml import program as package_program
-from converters.coreml.evaluator.operators import OPERATORS
-from converters.executorch import run
-from converters.executorch.coreml_package import unpacked
-from converters.executorch.lower import lower
-from converters.executorch.program import read_forward, read_program
-from converters.program import TensorType
-from converters.runner import RuntimeMissing
-from converters.targets import choose
 from tests.small import SMALL, edge_model, exported, pixels, reference_logits
+from volo_edge.converters.coreml import program as package_program
+from volo_edge.converters.coreml.evaluator.operators import OPERATORS
+from volo_edge.converters.executorch import run
+from volo_edge.converters.executorch.coreml_package import unpacked
+from volo_edge.converters.executorch.lower import lower
+from volo_edge.converters.executorch.program import read_forward, read_program
+from volo_edge.converters.program import TensorType
+from volo_edge.converters.runner import RuntimeMissing
+from volo_edge.converters.targets import choose
 from volo_edge.decompose import CHANNELS_FIRST, TOKENS_LAST
 from volo_edge.errors import RequestError
 from volo_edge.validate.metrics import relative_error

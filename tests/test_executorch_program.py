@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from converters.executorch.program import read_program
-from converters.executorch.reasons import xnnpack_reasons
-from converters.program import Layer, Program, TensorType
+from volo_edge.converters.executorch.program import read_program
+from volo_edge.converters.executorch.reasons import xnnpack_reasons
+from volo_edge.converters.program import Layer, Program, TensorType
 from volo_edge.errors import RequestError
 
 IMAGE = torch.zeros(1, 3, 8, 8)
@@ -241,7 +241,7 @@ def test_reasons_of_the_partitioner(tmp_path: Path, capfd: pytest.CaptureFixture
 
 def test_importing_is_light() -> None:
     code = (
-        "import sys, converters.executorch.program, converters.executorch.reasons; "
+        "import sys, volo_edge.converters.executorch.program, volo_edge.converters.executorch.reasons; "
         "sys.exit(any(name in sys.modules for name in ('torch', 'executorch')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent).returncode == 0

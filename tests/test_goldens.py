@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps import goldens
 from tests.command import contents
 from volo_edge import artifact
+from volo_edge.apps import goldens
 from volo_edge.preprocess import Preprocessing, open_rgb, prepare, to_input
 
 FOLDER = goldens.FOLDERS[0]
@@ -34,7 +34,9 @@ def test_each_core_has_the_same_ones_and_they_are_small() -> None:
 def test_they_are_the_ones_that_the_command_writes(tmp_path: Path) -> None:
     goldens.write(tmp_path / "goldens")
     for name in ("goldens.json", "goldens.bin"):
-        assert (tmp_path / "goldens" / name).read_bytes() == (FOLDER / name).read_bytes(), "run python -m apps.goldens"
+        assert (tmp_path / "goldens" / name).read_bytes() == (FOLDER / name).read_bytes(), (
+            "run python -m volo_edge.apps.goldens"
+        )
 
 
 @pytest.mark.parametrize("number", range(len(INDEX["photographs"])))

@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from calibration import DEMO_VALIDATION
-from calibration.images import balanced_subset, find_images, stream
-from converters.coreml import evaluator
-from converters.targets import TARGETS
 from tests.command import Ended, refusal, run
 from tests.conftest import Converted
 from tests.small import SMALL
 from tests.weights import named_weights
 from volo_edge import artifact
 from volo_edge.artifact import Artifact
+from volo_edge.calibration import DEMO_VALIDATION
+from volo_edge.calibration.images import balanced_subset, find_images, stream
+from volo_edge.converters.coreml import evaluator
+from volo_edge.converters.targets import TARGETS
 from volo_edge.model import VOLO
 
 pytestmark = pytest.mark.slow

@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import calibration
-from calibration import images as module
-from calibration.images import ImageList, balanced_subset, find_images, list_hash, stream
+from volo_edge import calibration
+from volo_edge.calibration import images as module
+from volo_edge.calibration.images import ImageList, balanced_subset, find_images, list_hash, stream
 from volo_edge.errors import RequestError
 from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb, prepare, to_input
 from volo_edge.variants import CIFAR10_CLASSES
@@ -298,7 +298,7 @@ def test_a_program_interrupted_ends() -> None:
         "import signal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs are born ignoring it
         "from calibration import DEMO_VALIDATION\n"
-        "from calibration.images import find_images, stream\n"
+        "from volo_edge.calibration.images import find_images, stream\n"
         "from volo_edge.preprocess import Preprocessing\n"
         "for batch in stream(find_images(DEMO_VALIDATION), Preprocessing.from_crop((64, 64), 1.0), 8):\n"
         "    signal.raise_signal(signal.SIGINT)\n"
@@ -370,7 +370,7 @@ def test_memory_holds_one_photograph_of_200_million_pixels_however_many_threads(
         shutil.copy(tmp_path / "0.png", tmp_path / f"{number}.png")
     program = (
         "from pathlib import Path\n"
-        "from calibration.images import find_images, stream\n"
+        "from volo_edge.calibration.images import find_images, stream\n"
         "from volo_edge.machine import peak_memory\n"
         "from volo_edge.preprocess import Preprocessing\n"
         f"images = find_images(Path({str(tmp_path)!r}))\n"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import expit, rel_entr
 
-from calibration.images import find_images, selected
 from volo_edge import activation
+from volo_edge.calibration.images import find_images, selected
 from volo_edge.errors import RequestError
 from volo_edge.evaluate import facts, multilabel, statistics, truth
 from volo_edge.evaluate.truth import Truth

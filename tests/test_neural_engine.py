@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from converters.coreml.evaluator import read_package
-from converters.coreml.neural_engine import RULES, operations, units
-from converters.coreml.program import read_program
-from converters.coreml.ranges import ranges
 from tests.command import run
 from tests.conftest import Converted
 from tests.test_evaluator import save_program
 from volo_edge import artifact, checkpoint
+from volo_edge.converters.coreml.evaluator import read_package
+from volo_edge.converters.coreml.neural_engine import RULES, operations, units
+from volo_edge.converters.coreml.program import read_program
+from volo_edge.converters.coreml.ranges import ranges
 
 Build = Callable[[Any, Any], Any]
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from calibration import DEMO_CALIBRATION
-from calibration.images import find_images
 from tests.command import refusal, run
 from tests.small import SMALL
 from tests.weights import named_weights
 from volo_edge import artifact
+from volo_edge.calibration import DEMO_CALIBRATION
+from volo_edge.calibration.images import find_images
 from volo_edge.model import VOLO
 from volo_edge.variants import Architecture
 

@@ -672,7 +672,8 @@ def test_preprocessing_refuses(field: str, value: tuple[float, ...]) -> None:
 
 
 def test_the_import_is_light() -> None:
-    code = "import sys, volo_edge.preprocess, calibration.images; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
+    modules = "volo_edge.preprocess, volo_edge.calibration.images"
+    code = f"import sys, {modules}; print({{'torch', 'numpy', 'PIL'}} & set(sys.modules))"
     root = Path(preprocess.__file__).resolve().parent.parent
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

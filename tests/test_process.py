@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters import process, worker
-from converters.process import Process, python
-from converters.runner import Runner, RuntimeMissing
+from volo_edge.converters import process, worker
+from volo_edge.converters.process import Process, python
+from volo_edge.converters.runner import Runner, RuntimeMissing
 from volo_edge.errors import RequestError
 
 FILE = Path("a/model.pte")

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from converters.targets import choose
 from tests.command import refusal, run
 from tests.conftest import Converted
 from tests.small import SMALL, edge_model
 from volo_edge import profile
+from volo_edge.converters.targets import choose
 from volo_edge.decompose import TOKENS_LAST
 
 

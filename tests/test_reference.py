@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calibration import DEMO_VALIDATION
-from calibration.images import ImageList, find_images, stream
 from tests.command import contents, end, refusal, run, start
 from volo_edge import checkpoint
+from volo_edge.calibration import DEMO_VALIDATION
+from volo_edge.calibration.images import ImageList, find_images, stream
 from volo_edge.errors import RequestError
 from volo_edge.preprocess import Preprocessing
 from volo_edge.reference import file

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-import calibration
-from calibration.images import balanced_subset, find_images, list_hash, stream, without
-from converters.targets import DEFAULT_SCHEMES, TARGETS, choose
 from tests.command import refusal, run
 from tests.readback import assert_stored
 from tests.small import SMALL, edge_model, pixels, reference_logits
 from tests.twin import make_twin
-from volo_edge import artifact, checkpoint
+from volo_edge import artifact, calibration, checkpoint
+from volo_edge.calibration.images import balanced_subset, find_images, list_hash, stream, without
 from volo_edge.console import Steps
+from volo_edge.converters.targets import DEFAULT_SCHEMES, TARGETS, choose
 from volo_edge.decompose import LAYOUTS, decompose
 from volo_edge.preprocess import Preprocessing
 from volo_edge.quantize.export import quantize

@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from calibration import DEMO_CALIBRATION, DEMO_WEIGHTS
 from tests.command import contents, end, refusal, run, start
 from tests.small import SMALL, edge_model, pixels
+from volo_edge.calibration import DEMO_CALIBRATION, DEMO_WEIGHTS
 from volo_edge.decompose import LAYOUTS, EdgeVOLO
 from volo_edge.quantize import SCHEMES
 from volo_edge.quantize.layers import precisions

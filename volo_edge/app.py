@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import apps
-from volo_edge import artifact, files
+from volo_edge import apps, artifact, files
 from volo_edge.artifact import Artifact, Manifest
 from volo_edge.errors import RequestError, did_you_mean
 

@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.program import HalfPrecision
-from converters.targets import TARGETS
 from volo_edge import files
 from volo_edge.activation import Activation
+from volo_edge.converters.program import HalfPrecision
+from volo_edge.converters.targets import TARGETS
 from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.formats import Format
 from volo_edge.preprocess import Preprocessing

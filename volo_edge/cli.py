@@ -100,9 +100,9 @@ def predict(args: argparse.Namespace, console: Console) -> None:
 
 def inspect(args: argparse.Namespace, console: Console) -> None:
     """Show what is in an artifact's file."""
-    from converters.executorch.arm64.processors import USUAL
-    from converters.targets import TARGETS
     from volo_edge import artifact
+    from volo_edge.converters.executorch.arm64.processors import USUAL
+    from volo_edge.converters.targets import TARGETS
     from volo_edge.request import check_processors, check_profile, check_runtime
 
     found = artifact.read(args.artifact)

@@ -18,19 +18,18 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-import calibration
-from calibration.doubts import doubts
-from calibration.images import ImageList, balanced_subset, find_images, list_hash, stream, without
-from converters import process
-from converters.card import Card
-from converters.program import Program
-from converters.runner import Array, RuntimeMissing
-from converters.targets import Choice
-from volo_edge import __version__, activation, artifact, checkpoint, files, machine
+from volo_edge import __version__, activation, artifact, calibration, checkpoint, files, machine
 from volo_edge.activation import Activation
 from volo_edge.artifact import Graph, Manifest, ModelInfo, UndelegatedOp
+from volo_edge.calibration.doubts import doubts
+from volo_edge.calibration.images import ImageList, balanced_subset, find_images, list_hash, stream, without
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
+from volo_edge.converters import process
+from volo_edge.converters.card import Card
+from volo_edge.converters.program import Program
+from volo_edge.converters.runner import Array, RuntimeMissing
+from volo_edge.converters.targets import Choice
 from volo_edge.decompose import LAYOUTS, decompose
 from volo_edge.decompose.edge import multiply_adds
 from volo_edge.errors import GateError, RequestError
@@ -147,7 +146,7 @@ def convert(request: Request, steps: Steps) -> Converted:
         parity, logits = proved()
         half = None
         if may_keep_single and parity.passed is not None:
-            from converters.coreml.ranges import ranges
+            from volo_edge.converters.coreml.ranges import ranges
 
             some = images[_few(images, RANGE_IMAGES)]
             with steps.step("looking for values beyond half precision", len(some)) as advance:
@@ -219,7 +218,7 @@ def _where(request: Request, steps: Steps) -> tuple[str | None, tuple[str, ...]]
     """This machine's runtime to run the file in, and the ARM64 processors to run it on besides, ready."""
     if request.runtime != "arm64":
         return request.runtime, ()
-    from converters.executorch import arm64
+    from volo_edge.converters.executorch import arm64
 
     return None, arm64.prepare(request.processors, steps)
 

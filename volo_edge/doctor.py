@@ -108,8 +108,8 @@ def _phones() -> list[Finding]:
 
 def _arm64() -> list[Finding]:
     """What runs .pte files as ARM64 code, which only `--runtime arm64` needs. Nothing is fetched or built."""
-    from converters.executorch.arm64 import build, cache, probe, processors, qemu, sdk
-    from converters.runner import RuntimeMissing
+    from volo_edge.converters.executorch.arm64 import build, cache, probe, processors, qemu, sdk
+    from volo_edge.converters.runner import RuntimeMissing
 
     needed, runner, findings = "--runtime arm64", None, []
     if sys.platform != "linux":

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.images import find_images
-from converters import process
-from converters.process import Process
-from converters.runner import Array
 from volo_edge.activation import Activation, probabilities
 from volo_edge.artifact import Artifact
+from volo_edge.calibration.images import find_images
 from volo_edge.console import Steps
+from volo_edge.converters import process
+from volo_edge.converters.process import Process
+from volo_edge.converters.runner import Array
 from volo_edge.errors import RequestError
 from volo_edge.preprocess import UnreadableImage, open_rgb, prepare, to_input
 from volo_edge.validate.metrics import relative_error

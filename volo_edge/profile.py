@@ -24,12 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from converters.executorch import arm64
-from converters.process import lines, python
-from converters.targets import Choice, choose
 from volo_edge import machine
 from volo_edge.artifact import Artifact, Manifest
 from volo_edge.console import Steps
+from volo_edge.converters.executorch import arm64
+from volo_edge.converters.process import lines, python
+from volo_edge.converters.targets import Choice, choose
 from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
 from volo_edge.decompose.edge import Attention, ClassAttention, Mlp, PatchEmbed, PatchProjection
 from volo_edge.decompose.tokens_last import Norm, OutlookAttention

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from converters.executorch.arm64 import processors
-from converters.targets import RUNTIMES, Choice, choose
 from volo_edge import activation, files, trained, variants
+from volo_edge.converters.executorch.arm64 import processors
+from volo_edge.converters.targets import RUNTIMES, Choice, choose
 from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.quantize import Scheme
 from volo_edge.trained import DEMO_MODEL, ModelRequest

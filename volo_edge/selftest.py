@@ -40,7 +40,7 @@ def run(found: Artifact, runtime: str, processors: tuple[str, ...], steps: Steps
     """Run the self-test of an artifact in a `runtime`; of "arm64", on `processors`, () for the usual."""
     if runtime != "arm64":
         return (_run(found, runtime, None, steps),)
-    from converters.executorch import arm64
+    from volo_edge.converters.executorch import arm64
 
     ready = arm64.prepare(processors, steps) or (None,)  # this machine's own
     return tuple(_run(found, runtime, processor, steps) for processor in ready)

@@ -6,19 +6,19 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from converters.program import RESHAPES
 from volo_edge.activation import MEANING, counted
 from volo_edge.console import Console
+from volo_edge.converters.program import RESHAPES
 from volo_edge.machine import instruction_set
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from converters.program import HalfPrecision, Layer, Operation, Program, TensorType
     from volo_edge.app import App
     from volo_edge.artifact import Artifact, Manifest
     from volo_edge.benchmark.measure import Benchmark
     from volo_edge.convert import Converted
+    from volo_edge.converters.program import HalfPrecision, Layer, Operation, Program, TensorType
     from volo_edge.devices.benchmark import Benchmarked
     from volo_edge.doctor import Finding
     from volo_edge.evaluate.measure import Result as EvaluationResult
@@ -42,7 +42,7 @@ def size(count: float) -> str:
 
 def skipped(console: Console, names: Sequence[str]) -> None:
     """Files that were not read, those of formats that are not apart from the others: how many, and the first few."""
-    from calibration.images import SAVE, unread_formats
+    from volo_edge.calibration.images import SAVE, unread_formats
 
     unread, others = unread_formats(names)
     for kind, what, remedy in (
@@ -116,7 +116,7 @@ def models(console: Console) -> None:
 
 def schemes(console: Console) -> None:
     """The quantization schemes."""
-    from converters.targets import DEFAULT_SCHEMES
+    from volo_edge.converters.targets import DEFAULT_SCHEMES
     from volo_edge.quantize import SCHEMES
 
     def takes(backend: str, name: str) -> str:

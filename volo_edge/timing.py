@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from executorch.extension.pybindings import _C
 
-from converters.executorch.run import set_threads
+from volo_edge.converters.executorch.run import set_threads
 
 ROUNDS, WARM, RUNS = 9, 2, 5
 

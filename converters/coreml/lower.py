@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from torch.export import ExportedProgram
 
-from converters.card import Card
-from converters.targets import Choice
 from volo_edge.activation import Activation
+from volo_edge.converters.card import Card
+from volo_edge.converters.targets import Choice
 
 PROBABILITIES = "probabilities"
 HALF = "_cast_fp16"  # what coremltools adds to the name of an operator that it makes compute in half precision
@@ -38,7 +38,7 @@ def lower(
     """
     import coremltools as ct
 
-    import converters.coreml.torch_ops  # noqa: F401 registers what coremltools does not know
+    import volo_edge.converters.coreml.torch_ops  # noqa: F401 registers what coremltools does not know
 
     (images,), _ = program.example_inputs
     target = getattr(ct.target, f"iOS{choice.minimum_ios}")

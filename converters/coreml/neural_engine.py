@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.coreml.evaluator.package import DTYPES, Operator, Package, Value
-from converters.program import RESHAPES, Operation
+from volo_edge.converters.coreml.evaluator.package import DTYPES, Operator, Package, Value
+from volo_edge.converters.program import RESHAPES, Operation
 
 
 def _kinds(names: str) -> frozenset[str]:

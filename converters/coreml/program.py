@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from converters.coreml.evaluator.package import DTYPES, Operator, Package, read_package
-from converters.coreml.neural_engine import operations, units
-from converters.program import Layer, Levels, Program, StoredLayer, TensorType, by_frequency
+from volo_edge.converters.coreml.evaluator.package import DTYPES, Operator, Package, read_package
+from volo_edge.converters.coreml.neural_engine import operations, units
+from volo_edge.converters.program import Layer, Levels, Program, StoredLayer, TensorType, by_frequency
 
 _BITS = {dtype.name: dtype.bits for dtype in DTYPES.values()}
 _COMPRESSED = {  # what each operator that decompresses a tensor is given
@@ -56,8 +56,8 @@ def read_weights(path: str | Path) -> tuple[StoredLayer, ...]:
 
     The windows' one-hot kernels are among them.
     """
-    from converters.coreml.evaluator import decoded  # torch
-    from converters.coreml.evaluator.operators import OPERATORS
+    from volo_edge.converters.coreml.evaluator import decoded  # torch
+    from volo_edge.converters.coreml.evaluator.operators import OPERATORS
 
     package = read_package(path)
     made_by = {output.name: operator for operator in package.operators for output in operator.outputs}

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from converters.coreml import evaluator
-from converters.coreml.evaluator.package import Operator
-from converters.program import HalfPrecision
-from converters.runner import Array
+from volo_edge.converters.coreml import evaluator
+from volo_edge.converters.coreml.evaluator.package import Operator
+from volo_edge.converters.program import HalfPrecision
+from volo_edge.converters.runner import Array
 
 HALF_MAXIMUM = 65504.0
 # On the Neural Engine a matrix product turns infinite near half of that (sbryngelson/ANEForge,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from converters.coreml import evaluator
-from converters.runner import Array, Runner, RuntimeMissing
+from volo_edge.converters.coreml import evaluator
+from volo_edge.converters.runner import Array, Runner, RuntimeMissing
 from volo_edge.errors import RequestError
 
 

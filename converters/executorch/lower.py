@@ -9,11 +9,11 @@ from typing import Any
 
 from torch.export import ExportedProgram
 
-from converters.card import Card
-from converters.executorch.lean import lean
-from converters.executorch.reasons import coreml_reasons, xnnpack_reasons
-from converters.executorch.simplify import without_detours, without_repetitions
-from converters.targets import Choice
+from volo_edge.converters.card import Card
+from volo_edge.converters.executorch.lean import lean
+from volo_edge.converters.executorch.reasons import coreml_reasons, xnnpack_reasons
+from volo_edge.converters.executorch.simplify import without_detours, without_repetitions
+from volo_edge.converters.targets import Choice
 
 
 def lower(program: ExportedProgram, choice: Choice, path: Path, card: Card | None = None) -> dict[str, str]:
@@ -46,7 +46,7 @@ def _coreml(choice: Choice) -> Any:
     from executorch.backends.apple.coreml.compiler import CoreMLBackend
     from executorch.backends.apple.coreml.partition.coreml_partitioner import CoreMLPartitioner
 
-    import converters.coreml.torch_ops  # noqa: F401 registers what coremltools does not know
+    import volo_edge.converters.coreml.torch_ops  # noqa: F401 registers what coremltools does not know
 
     specification = CoreMLBackend.generate_compile_specs(
         compute_unit=ct.ComputeUnit.ALL,

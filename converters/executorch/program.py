@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.executorch import coreml_package
-from converters.program import Activation, Layer, Levels, Program, StoredLayer, TensorType, by_frequency
+from volo_edge.converters.executorch import coreml_package
+from volo_edge.converters.program import Activation, Layer, Levels, Program, StoredLayer, TensorType, by_frequency
 from volo_edge.errors import RequestError
 
 Table = dict[str, Any]  # one flatbuffer table, as flatc writes it in JSON
@@ -140,7 +140,7 @@ def read_weights(path: str | Path) -> tuple[StoredLayer, ...]:
 
                 found += _stored(graph, constant)
             elif backend == coreml_package.BACKEND:
-                from converters.coreml import program
+                from volo_edge.converters.coreml import program
 
                 with coreml_package.unpacked(payload, path) as package:
                     found += program.read_weights(package)
@@ -241,7 +241,7 @@ def _read(forward: Forward, path: str | Path) -> Program:
 
 def _package(payload: bytes, path: str | Path) -> Program:
     """What the package of a Core ML delegate holds; RequestError where it is damaged."""
-    from converters.coreml import program  # torch and coremltools, which a program on XNNPACK does not need
+    from volo_edge.converters.coreml import program  # torch and coremltools, which a program on XNNPACK does not need
 
     with coreml_package.unpacked(payload, path) as package:
         return program.read_program(package)

@@ -14,11 +14,11 @@ import numpy as np
 import torch  # before _C, which finds torch's libraries where they are loaded
 from executorch.extension.pybindings import _C  # `executorch.runtime` is this, and seven seconds of the exporter
 
-from converters.coreml import evaluator
-from converters.coreml.run import evaluated
-from converters.executorch.coreml_package import BACKEND, unpacked
-from converters.executorch.program import Forward, one_line, read_forward
-from converters.runner import Array, Runner, RuntimeMissing
+from volo_edge.converters.coreml import evaluator
+from volo_edge.converters.coreml.run import evaluated
+from volo_edge.converters.executorch.coreml_package import BACKEND, unpacked
+from volo_edge.converters.executorch.program import Forward, one_line, read_forward
+from volo_edge.converters.runner import Array, Runner, RuntimeMissing
 from volo_edge.errors import RequestError
 
 _FLOAT = 6  # torch's ScalarType

@@ -21,15 +21,14 @@ from typing import Any
 
 import numpy as np
 
-import calibration
-from calibration.images import balanced_subset, find_images, stream
-from converters.process import python
-from converters.runner import Array
-from volo_edge import __version__, artifact, checkpoint, files, machine
+from volo_edge import __version__, artifact, calibration, checkpoint, files, machine
 from volo_edge.artifact import Artifact
 from volo_edge.benchmark.request import PEERS, REPORT, Request, check
 from volo_edge.benchmark.runners import PRODUCTS, ROOFLINE
+from volo_edge.calibration.images import balanced_subset, find_images, stream
 from volo_edge.console import Steps
+from volo_edge.converters.process import python
+from volo_edge.converters.runner import Array
 from volo_edge.errors import RequestError
 from volo_edge.machine import Machine
 from volo_edge.validate.metrics import relative_error, top1_agreement

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from converters.runner import Array
-from converters.targets import TARGETS
 from volo_edge import artifact, checkpoint, machine
+from volo_edge.converters.runner import Array
+from volo_edge.converters.targets import TARGETS
 from volo_edge.model import VOLO
 from volo_edge.preprocess import normalize
 
@@ -281,7 +281,7 @@ def products(kind: str, threads: int, work: Path) -> Run:
     from executorch.exir import to_edge_transform_and_lower
     from executorch.runtime import Runtime
 
-    from converters.executorch.run import set_threads
+    from volo_edge.converters.executorch.run import set_threads
 
     linears = [torch.nn.Linear(ROOFLINE, ROOFLINE, bias=False) for _ in range(PRODUCTS)]
     model = torch.nn.Sequential(*linears).eval().requires_grad_(False)

@@ -210,7 +210,7 @@ def _again(source: str, made: Manifest) -> LoadedModel:
 def _shipped(named: Variant | None) -> Path:
     """The demo model's weights; RequestError for any other model, saying where its weights are."""
     if named is None or named.name == DEMO:
-        from calibration import DEMO_WEIGHTS  # here: what is not asked for the demo need not have it
+        from volo_edge.calibration import DEMO_WEIGHTS  # here: what is not asked for the demo need not have it
 
         return Path(DEMO_WEIGHTS)
     raise RequestError(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from calibration.images import ImageList, left_out
 from volo_edge import files
+from volo_edge.calibration.images import ImageList, left_out
 from volo_edge.errors import RequestError, did_you_mean, few
 from volo_edge.evaluate import class_map
 from volo_edge.labels import imagenet_synsets, in_imagenet_order, plain

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from converters.program import Activation, StoredLayer
+from volo_edge.converters.program import Activation, StoredLayer
 from volo_edge.decompose import EdgeVOLO
 from volo_edge.errors import RequestError
 from volo_edge.report.contents import BlockError, ErrorGrowth

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.images import balanced_subset, selected
 from volo_edge import __version__, machine
+from volo_edge.calibration.images import balanced_subset, selected
 from volo_edge.console import Steps
 from volo_edge.errors import RequestError
 from volo_edge.evaluate.outcome import data_of, facts_of, float_model, outcome

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from calibration.images import ImageList, balanced_subset, list_hash, selected, stream
-from converters.targets import TARGETS
 from volo_edge.artifact import Artifact
+from volo_edge.calibration.images import ImageList, balanced_subset, list_hash, selected, stream
 from volo_edge.console import Steps
+from volo_edge.converters.targets import TARGETS
 from volo_edge.decompose import LAYOUTS, decompose
 from volo_edge.errors import RequestError
 from volo_edge.evaluate import facts, growth, multilabel, plausible, statistics

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-import calibration
-from calibration.images import ImageList, balanced_subset, find_images, list_hash
-from volo_edge import artifact, checkpoint, device_results, files
+from volo_edge import artifact, calibration, checkpoint, device_results, files
 from volo_edge.artifact import Artifact
+from volo_edge.calibration.images import ImageList, balanced_subset, find_images, list_hash
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
 from volo_edge.convert import divided

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.images import ImageList, list_hash
-from converters.process import Process
-from converters.targets import RUNTIMES
 from volo_edge import files
 from volo_edge.artifact import Artifact
+from volo_edge.calibration.images import ImageList, list_hash
 from volo_edge.console import Steps
+from volo_edge.converters.process import Process
+from volo_edge.converters.targets import RUNTIMES
 from volo_edge.predict import load
 from volo_edge.preprocess import Preprocessing
 from volo_edge.report.contents import Latency
@@ -36,7 +36,7 @@ def emulated(
         return ()
     if not any(one.manifest.backend in RUNTIMES["arm64"].backends for one in artifacts):
         check_runtime("arm64", artifacts[0].manifest.backend)
-    from converters.executorch import arm64
+    from volo_edge.converters.executorch import arm64
 
     return arm64.prepare(processors, steps)
 

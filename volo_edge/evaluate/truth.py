@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.images import ImageList
+from volo_edge.calibration.images import ImageList
 from volo_edge.errors import RequestError, did_you_mean, few
 
 SEPARATOR = ";"  # between the labels of one photograph in a CSV file

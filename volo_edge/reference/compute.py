@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from calibration.images import ImageList, balanced_subset, find_images, list_hash
 from volo_edge import __version__, checkpoint, files
+from volo_edge.calibration.images import ImageList, balanced_subset, find_images, list_hash
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
 from volo_edge.errors import RequestError

@@ -15,7 +15,7 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.images import ImageList, list_hash
+from volo_edge.calibration.images import ImageList, list_hash
 from volo_edge.errors import RequestError
 from volo_edge.formats import Format
 from volo_edge.preprocess import Preprocessing

@@ -22,13 +22,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import calibration
-from calibration.doubts import doubts
-from calibration.images import ImageList, balanced_subset, find_images, list_hash, stream
-from converters.targets import Choice
-from volo_edge import __version__, checkpoint, files, interrupts
+from volo_edge import __version__, calibration, checkpoint, files, interrupts
+from volo_edge.calibration.doubts import doubts
+from volo_edge.calibration.images import ImageList, balanced_subset, find_images, list_hash, stream
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
+from volo_edge.converters.targets import Choice
 from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
 from volo_edge.errors import RequestError
 from volo_edge.machine import images_together

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.targets import Choice
 from volo_edge import files, request
+from volo_edge.converters.targets import Choice
 from volo_edge.errors import RequestError
 from volo_edge.trained import DEMO_MODEL, ModelRequest
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.images import ImageList, selected, stream
+from volo_edge.calibration.images import ImageList, selected, stream
 from volo_edge.preprocess import Preprocessing
 from volo_edge.validate.metrics import Logits
 

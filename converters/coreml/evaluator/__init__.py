@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from converters.coreml.evaluator.operators import MOVES, OPERATORS, TORCH_TYPES
-from converters.coreml.evaluator.package import Constant, Operator, Package, Value, read_package
+from volo_edge.converters.coreml.evaluator.operators import MOVES, OPERATORS, TORCH_TYPES
+from volo_edge.converters.coreml.evaluator.package import Constant, Operator, Package, Value, read_package
 from volo_edge.errors import RequestError
 
 __all__ = ["ARITHMETICS", "Evaluator", "Package", "Unsupported", "Value", "decoded", "load", "read_package"]

@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from converters import process
-from converters.executorch.arm64 import build, instructions, probe, qemu
-from converters.executorch.arm64.processors import COMMON, PROCESSORS, USUAL, Processor, find
-from converters.process import Process
-from converters.runner import RuntimeMissing
 from volo_edge import machine
 from volo_edge.console import Steps
+from volo_edge.converters import process
+from volo_edge.converters.executorch.arm64 import build, instructions, probe, qemu
+from volo_edge.converters.executorch.arm64.processors import COMMON, PROCESSORS, USUAL, Processor, find
+from volo_edge.converters.process import Process
+from volo_edge.converters.runner import RuntimeMissing
 from volo_edge.errors import RequestError
 
 __all__ = ["PROCESSORS", "USUAL", "Emulated", "Processor", "command", "count", "find", "load", "prepare"]

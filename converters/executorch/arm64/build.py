@@ -8,9 +8,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.executorch.arm64 import cache, sdk
-from converters.runner import RuntimeMissing
 from volo_edge import files, machine
+from volo_edge.converters.executorch.arm64 import cache, sdk
+from volo_edge.converters.runner import RuntimeMissing
 
 SOURCE = Path(__file__).with_name("runner.cpp")
 CROSS = "aarch64-linux-gnu-g++"

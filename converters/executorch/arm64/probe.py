@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.executorch.arm64 import build, cache, instructions, qemu
-from converters.executorch.arm64.processors import Processor
-from converters.runner import RuntimeMissing
 from volo_edge import files
+from volo_edge.converters.executorch.arm64 import build, cache, instructions, qemu
+from volo_edge.converters.executorch.arm64.processors import Processor
+from volo_edge.converters.runner import RuntimeMissing
 
 PROGRAM = Path(__file__).with_name("probe.pte")
 ANSWERS = Path(__file__).with_name("probe.json")

@@ -1,4 +1,4 @@
-"""Makes `probe.pte` and `probe.json` anew: python -m converters.executorch.arm64.probe_model
+"""Makes `probe.pte` and `probe.json` anew: python -m volo_edge.converters.executorch.arm64.probe_model
 
 A convolution in single precision, and linears in single precision, with 8-bit weights and activations whose range is
 found as they come (as in `int8-dynamic`), fixed (`int8-static`), and with 4-bit weights: for each, XNNPACK chooses
@@ -14,9 +14,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from converters.executorch.arm64.probe import ANSWERS, IMAGE, PROGRAM, images
-from converters.targets import choose
 from volo_edge import files
+from volo_edge.converters.executorch.arm64.probe import ANSWERS, IMAGE, PROGRAM, images
+from volo_edge.converters.targets import choose
 from volo_edge.decompose import EdgeVOLO
 from volo_edge.quantize.schemes import SCHEMES
 from volo_edge.quantize.static import static

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from converters.runner import RuntimeMissing
+from volo_edge.converters.runner import RuntimeMissing
 
 REMEDY = "apt-get install qemu-user-static (Debian, Ubuntu)"
 _NAMES = ("qemu-aarch64-static", "qemu-aarch64")

@@ -12,9 +12,9 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from converters.executorch.arm64 import cache
-from converters.runner import RuntimeMissing
 from volo_edge import files
+from volo_edge.converters.executorch.arm64 import cache
+from volo_edge.converters.runner import RuntimeMissing
 
 VERSION = "1.5.1"  # as pyproject.toml pins it
 SHA256 = "8ee02348a3ea80ddf770822911ebf78da616b73afce0fbaaa79f23311c88c66a"
