@@ -231,10 +231,7 @@ def sensitivity(args: argparse.Namespace, console: Console) -> None:
     with console.progress() as steps:
         with steps.step("importing torch"):
             from volo_edge.sensitivity.measure import measure, prepare
-        work = prepare(request, steps)
-    show.resumed(console, work)
-    with console.progress() as steps:
-        result = measure(work, steps)
+        result = measure(prepare(request, steps), steps)
     if console.json:
         written: dict[str, Any] = {"output": str(result.folder), "skipped": result.skipped, "doubts": result.doubts}
         written |= {"notes": result.notes, "assumed": [asdict(one) for one in result.assumed]}

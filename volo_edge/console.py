@@ -63,7 +63,7 @@ class Console:
     def progress(self) -> Iterator[Steps]:
         """Shows the steps of a long command, where standard error is a terminal."""
         if not self.err.isatty():
-            yield Steps(None)
+            yield Steps(None, self.err)
             return
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -76,7 +76,7 @@ class Console:
             redirect_stderr=False,
         )
         with shown as progress:
-            yield Steps(progress)
+            yield Steps(progress, self.err)
 
     @staticmethod
     def _rich(stream: TextIO) -> RichConsole:
@@ -89,8 +89,15 @@ class Console:
 class Steps:
     """The steps of a command, one at a time."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress | None, err: TextIO | None = None) -> None:
+        self._progress, self._err = progress, err
+
+    def note(self, text: str) -> None:
+        """A line that is worth knowing while the work goes on."""
+        if self._progress is not None:
+            self._progress.console.print(f"note: {text}")
+        else:
+            print(f"note: {text}", file=self._err or sys.stderr, flush=True)
 
     @contextmanager
     def step(self, what: str, total: int | None = None) -> Iterator[Any]:

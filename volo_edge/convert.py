@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from volo_edge import __version__, activation, artifact, calibration, checkpoint, files, machine
+from volo_edge import __version__, activation, artifact, calibration, checkpoint, files, machine, outputs
 from volo_edge.activation import Activation
 from volo_edge.artifact import Graph, Manifest, ModelInfo, UndelegatedOp
 from volo_edge.calibration.doubts import doubts
@@ -98,7 +98,7 @@ def convert(request: Request, steps: Steps) -> Converted:
     labels, notes = named.names, (*loaded.told, *named.notes, *_strange(request, loaded))
     output = request.output or Path(choice.name(loaded.variant.name))
 
-    with files.new_folder(output, files.MANIFEST, request.force) as folder:
+    with outputs.new_folder(output, outputs.ARTIFACT, request.force, request.inputs) as folder:
         proof, fit = divided(photographs, request.calibration_size if scheme.calibrates else 0)
         skipped = dict.fromkeys(photographs.skipped)
         calibrated = None
