@@ -1,0 +1,1 @@
+"""Hostile files and failing disks: makers with seeds, and what runs them."""
