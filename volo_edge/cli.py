@@ -9,13 +9,15 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from volo_edge import __version__, interrupts, show
+from volo_edge import __version__, files, interrupts, plain, show
 from volo_edge.console import Console, captured
-from volo_edge.errors import GateError, RequestError, did_you_mean
+from volo_edge.entry import wants_json
+from volo_edge.errors import Ending, GateError, RequestError, did_you_mean, ending
 
 if TYPE_CHECKING:
     from volo_edge.selftest import Tested
@@ -233,7 +235,7 @@ def sensitivity(args: argparse.Namespace, console: Console) -> None:
             from volo_edge.sensitivity.measure import measure, prepare
         work = prepare(request, steps)
     show.resumed(console, work)
-    with console.progress() as steps:
+    with interrupts.resumable(work.state), console.progress() as steps:
         result = measure(work, steps)
     if console.json:
         written: dict[str, Any] = {"output": str(result.folder), "skipped": result.skipped, "doubts": result.doubts}
@@ -257,7 +259,7 @@ def reference(args: argparse.Namespace, console: Console) -> None:
         force=args.force,
     )
     check(request)
-    with console.progress() as steps:
+    with interrupts.resumable(files.state_folder(request.output)), console.progress() as steps:
         with steps.step("importing torch"):
             from volo_edge.reference.compute import compute
         result = compute(request, steps)
@@ -296,7 +298,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         command=args.command,
     )
     check(request)
-    with console.progress() as steps:
+    with interrupts.resumable(files.state_folder(request.output)), console.progress() as steps:
         with steps.step("importing torch"):
             from volo_edge.evaluate.measure import evaluate as run
             from volo_edge.evaluate.prepare import prepare
@@ -373,7 +375,11 @@ def parser() -> Parser:
 
     def verb(run: Any) -> Parser:
         added: Parser = verbs.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, epilog=EXIT_STATUS)
-        added.add_argument("--json", action="store_true", help="the result as JSON on standard output, and only that")
+        added.add_argument(
+            "--json",
+            action="store_true",
+            help="the result, or the error, as one JSON object on standard output",
+        )
         added.set_defaults(run=run)
         return added
 
@@ -545,32 +551,33 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    console = None
     try:
         with interrupts.heard():
-            args = parser().parse_args(argv)
-            args.command = shlex.join(["volo-edge", *(sys.argv[1:] if argv is None else argv)])
+            args = parser().parse_args(words)
+            args.command = shlex.join(["volo-edge", *words])
             with captured(args.json) as console:
                 status = args.run(args, console)
+                console.finish()
         return int(status or 0)
-    except RequestError as error:
-        return _fail(str(error), 2)
-    except GateError as error:
-        return _fail(str(error), 3)
-    except KeyboardInterrupt as interrupt:
-        return _fail(str(interrupt) or "interrupted; no half-written output was left", 2)
     except BrokenPipeError:  # whoever read the result has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
-    except OSError as error:
-        place = f" {error.filename}" if error.filename else ""
-        return _fail(f"cannot read or write{place}: {error.strerror or error}", 2)
-    except ModuleNotFoundError as error:
-        return _fail(f"{error.name} is not installed: 'volo-edge doctor' tells what is missing and how to get it", 2)
-    except Exception:
-        traceback.print_exc()
-        return _fail("this is a bug in volo-edge; VOLO_EDGE_VERBOSE=1 shows what its libraries said", 1)
+    except (Exception, KeyboardInterrupt) as error:
+        end = ending(error)
+        if end.kind == "bug":
+            for line in traceback.format_exc().splitlines():
+                print(plain.line(line), file=sys.stderr)
+        return _fail(end, wants_json(words) if console is None else console.json, console)
 
 
-def _fail(message: str, status: int) -> int:
-    print(f"volo-edge: {' '.join(message.split())}", file=sys.stderr)
-    return status
+def _fail(end: Ending, json: bool, console: Console | None) -> int:
+    """Say how a command ends that does not end well: in a line, and where JSON is wanted in the one object there is."""
+    print(f"volo-edge: {plain.line(end.message)}", file=sys.stderr)
+    if json and sys.stdout is not None and not (console and console.finished):
+        with suppress(OSError):  # standard output is what is bad
+            text = plain.as_json((console.told if console else {}) | end.as_json())
+            sys.stdout.buffer.write(f"{text}\n".encode())
+            sys.stdout.flush()
+    return end.status

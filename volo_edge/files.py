@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from volo_edge import interrupts
+from volo_edge import interrupts, names
 from volo_edge.errors import RequestError
 
 MANIFEST = "manifest.json"  # by which an artifact is known
@@ -27,8 +27,8 @@ def sha256(path: Path) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()
-    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-    lines = "".join(f"{sha256(path / name)} {name}\n" for name in names)
+    inside = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    lines = "".join(f"{sha256(path / name)} {name}\n" for name in inside)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -60,7 +60,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_replaceable(path: Path, mark: str, force: bool) -> None:
-    """RequestError where `path` exists and may not be replaced: without `force`, or if it holds no file `mark`."""
+    """RequestError where `path` cannot be a name, or exists and may not be replaced.
+
+    It may with `force`, if it holds a file `mark`.
+    """
+    names.check_name(path)
+    _check_replaceable(path, mark, force)
+
+
+def _check_replaceable(path: Path, mark: str, force: bool) -> None:
     if not os.path.lexists(path):
         return
     if not force:
@@ -70,7 +78,8 @@ def check_replaceable(path: Path, mark: str, force: bool) -> None:
 
 
 def check_new_file(path: Path, force: bool) -> None:
-    """RequestError where `path` exists and may not be replaced: without `force`, or if it is a folder."""
+    """RequestError where `path` cannot be a name, is a folder, or is there and may not be replaced for want of `force`."""
+    names.check_name(path)
     if path.is_dir():
         raise RequestError(f"{path} is a folder: pass another --output")
     if os.path.lexists(path) and not force:
@@ -84,7 +93,8 @@ def new_file(path: Path, force: bool = False) -> Iterator[Path]:
     working = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield working
+        with names.known_as(working, lambda: path):
+            yield working
         with interrupts.held_back():
             check_new_file(path, force)  # again: the work took minutes
             working.replace(path)
@@ -125,7 +135,8 @@ def new_folder(path: Path, mark: str, force: bool = False) -> Iterator[NewFolder
             except OSError as error:
                 raise RequestError(f"cannot write in {path.parent}: {error.strerror}; pass another --output") from error
         folder = NewFolder(working, path, force)
-        yield folder
+        with names.known_as(working, lambda: folder.path):
+            yield folder
         with interrupts.held_back():
             _publish(folder, mark)
     except (OSError, RuntimeError) as error:
@@ -154,7 +165,7 @@ def _no_room(error: Exception) -> str | None:
 
 
 def _publish(folder: NewFolder, mark: str) -> None:
-    check_replaceable(folder.path, mark, folder.force)  # again: the work took minutes
+    _check_replaceable(folder.path, mark, folder.force)  # again: the work took minutes
     if not os.path.lexists(folder.path):
         folder.working.rename(folder.path)
         return

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from volo_edge import __version__, machine
+from volo_edge import __version__, interrupts, machine
 from volo_edge.calibration.images import balanced_subset, selected
 from volo_edge.console import Steps
 from volo_edge.errors import RequestError
@@ -80,7 +80,8 @@ def evaluate(work: Work, steps: Steps) -> Result:
     )
     with steps.step("writing"):
         write(report, work.images.root, work.wanted.output, work.wanted.force)
-    shutil.rmtree(work.state, ignore_errors=True)
+    with interrupts.held_back():  # half of it would be taken for work to go on with
+        shutil.rmtree(work.state, ignore_errors=True)
     resumed += sum(one.resumed for each in ran for one in each)
     return Result(work.wanted.output, report, resumed, time.monotonic() - start)
 

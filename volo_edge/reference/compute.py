@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from volo_edge import __version__, checkpoint, files
+from volo_edge import __version__, checkpoint, files, interrupts
 from volo_edge.calibration.images import ImageList, balanced_subset, find_images, list_hash
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
@@ -76,7 +76,8 @@ def compute(request: Request, steps: Steps) -> Result:
         raise RequestError(f"none of the {len(images)} images in {images.root} can be read, {images.files[0]} for one")
     with files.new_file(request.output, request.force) as path:
         file.write(path, reference)
-    shutil.rmtree(state, ignore_errors=True)
+    with interrupts.held_back():  # half of it would be taken for work to go on with
+        shutil.rmtree(state, ignore_errors=True)
     seconds = time.monotonic() - start
     return Result(request.output, reference, loaded.told, loaded.assumed, resumed, seconds)
 

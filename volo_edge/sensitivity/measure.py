@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from volo_edge import __version__, calibration, checkpoint, files, interrupts
+from volo_edge import __version__, calibration, checkpoint, files, interrupts, plain
 from volo_edge.calibration.doubts import doubts
 from volo_edge.calibration.images import ImageList, balanced_subset, find_images, list_hash, stream
 from volo_edge.checkpoint import LoadedModel
@@ -237,23 +237,22 @@ def measure(work: Work, steps: Steps) -> Result:
         find_ranges(edge, layers, work.choice.backend == "coreml", batches(), advance)
 
     found = dict(work.known)
-    try:
-        with steps.step("measuring layers", 2 + 2 * len(layers)) as advance:
-            network = _Network(edge, layers, photographs)
-            reference = network.logits()
-            advance()
-            with network.quantized():
-                everything = _compare(network.logits(), reference, labels)
-            advance()
-            for name, layer in layers.items():
-                if name not in found:
-                    found[name] = _measure(name, layer, network, reference, labels, everything, advance)
-                    _write_state(work, found)
-                else:
-                    advance(2)
-    except KeyboardInterrupt:
-        done = f"{len(found)} of {len(layers)} layers are measured"
-        raise KeyboardInterrupt(f"interrupted; {done}: the same command goes on from there") from None
+    with (
+        interrupts.resumable(work.state, lambda: f"{len(found)} of {len(layers)} layers are measured"),
+        steps.step("measuring layers", 2 + 2 * len(layers)) as advance,
+    ):
+        network = _Network(edge, layers, photographs)
+        reference = network.logits()
+        advance()
+        with network.quantized():
+            everything = _compare(network.logits(), reference, labels)
+        advance()
+        for name, layer in layers.items():
+            if name not in found:
+                found[name] = _measure(name, layer, network, reference, labels, everything, advance)
+                _write_state(work, found)
+            else:
+                advance(2)
     sensitivity = Sensitivity(
         request=work.key,
         measured_on=MEASURED_ON,
@@ -281,7 +280,7 @@ def write(work: Work, sensitivity: Sensitivity) -> None:
     from volo_edge.sensitivity.plot import draw
 
     with files.new_folder(work.output, REPORT, work.wanted.force) as folder:
-        text = json.dumps(asdict(sensitivity), indent=2, ensure_ascii=False)
+        text = plain.as_json(asdict(sensitivity))
         files.write_text(folder.working / REPORT, f"{text}\n")
         draw(sensitivity, folder.working / PLOT)
     work.state.unlink(missing_ok=True)

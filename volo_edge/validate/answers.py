@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from volo_edge import interrupts
 from volo_edge.calibration.images import ImageList, selected, stream
 from volo_edge.preprocess import Preprocessing
 from volo_edge.validate.metrics import Logits
@@ -54,7 +55,7 @@ def collect(
     state.parent.mkdir(parents=True, exist_ok=True)
     done = first = _resumed(state, count, width, together)
     advance(done)
-    try:
+    with interrupts.resumable(state, lambda: f"{done} of {count} photographs are done"):
         if done < count:
             run = start()
             rest = selected(images, range(first, count))
@@ -67,10 +68,6 @@ def collect(
                     advance(len(rows))
                     done += len(rows)
                 file.write(np.zeros((count - done, width), np.float32).tobytes())  # none of the last can be read
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; {done} of {count} photographs are done: the same command goes on from there"
-        ) from None
     rows = np.memmap(state, np.float32, "r", shape=(count, width))
     return Answers(rows[:, 0] == 1, rows[:, 1:])
 
