@@ -351,7 +351,7 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
 
 def pixels(text: str) -> tuple[int, int]:
     """(height, width) of "224" or "96x160"."""
-    sides = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    sides = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text, re.ASCII)
     if not sides:
         raise argparse.ArgumentTypeError(f"'{text}' is no image size: give a number of pixels, or HEIGHTxWIDTH")
     return int(sides[1]), int(sides[2] or sides[1])

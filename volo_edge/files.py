@@ -78,7 +78,7 @@ def _check_replaceable(path: Path, mark: str, force: bool) -> None:
 
 
 def check_new_file(path: Path, force: bool) -> None:
-    """RequestError where `path` cannot be a name, is a folder, or is there and may not be replaced for want of `force`."""
+    """RequestError where `path` cannot be a name, is a folder, or exists and may not be replaced without `force`."""
     names.check_name(path)
     if path.is_dir():
         raise RequestError(f"{path} is a folder: pass another --output")

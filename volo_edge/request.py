@@ -105,6 +105,8 @@ def check_model(model: ModelRequest) -> None:
         variant = variants.find(model.model or variants.DEMO)
     if variant is not None and model.image_size is not None:
         replace(variant.architecture, image_size=model.image_size)  # which refuses what the grid cannot hold
+    elif model.image_size is not None:
+        variants.check_attention(model.image_size)
     if model.architecture is not None and model.model is not None:
         raise RequestError("--model and --architecture both say which model it is: give one of them")
     trained.check(model)
