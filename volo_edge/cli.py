@@ -8,14 +8,14 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from volo_edge import __version__, files, interrupts, plain, show
-from volo_edge.console import Console, captured
+from volo_edge.console import Console, Steps, captured
 from volo_edge.entry import wants_json
 from volo_edge.errors import Ending, GateError, RequestError, did_you_mean, ending
 
@@ -44,6 +44,13 @@ def _model(args: argparse.Namespace) -> ModelRequest:
     return ModelRequest(**{name.name: getattr(args, name.name) for name in fields(ModelRequest)})
 
 
+@contextmanager
+def _importing(steps: Steps) -> Iterator[None]:
+    """Around the import of torch, whose C++ aborts the process when an exception comes up in it."""
+    with steps.step("importing torch"), interrupts.held_back():
+        yield
+
+
 def convert(args: argparse.Namespace, console: Console) -> None:
     """Convert a VOLO to a file that phones run, and prove the file."""
     from volo_edge.request import Request, check
@@ -67,7 +74,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
     )
     check(request)
     with console.progress() as steps:
-        with steps.step("importing torch"):
+        with _importing(steps):
             from volo_edge.artifact import as_json
             from volo_edge.convert import convert as run
         result = run(request, steps)
@@ -121,7 +128,7 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
             tested = selftest.run(found, args.runtime, args.arm64_cpu, steps)
     if args.profile:
         with console.progress() as steps:
-            with steps.step("importing torch"):
+            with _importing(steps):
                 from volo_edge.profile import profile as run
             processors = (args.arm64_cpu or USUAL) if args.runtime == "arm64" else ()
             profile = run(found, args.threads, steps, processors)
@@ -174,7 +181,7 @@ def benchmark(args: argparse.Namespace, console: Console) -> None:
     )
     check(request)
     with console.progress() as steps:
-        with steps.step("importing torch"):
+        with _importing(steps):
             from volo_edge.benchmark.measure import benchmark as run
         result = run(request, steps)
     if console.json:
@@ -231,7 +238,7 @@ def sensitivity(args: argparse.Namespace, console: Console) -> None:
     )
     check(request)
     with console.progress() as steps:
-        with steps.step("importing torch"):
+        with _importing(steps):
             from volo_edge.sensitivity.measure import measure, prepare
         work = prepare(request, steps)
     show.resumed(console, work)
@@ -260,7 +267,7 @@ def reference(args: argparse.Namespace, console: Console) -> None:
     )
     check(request)
     with interrupts.resumable(files.state_folder(request.output)), console.progress() as steps:
-        with steps.step("importing torch"):
+        with _importing(steps):
             from volo_edge.reference.compute import compute
         result = compute(request, steps)
     if console.json:
@@ -299,7 +306,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
     )
     check(request)
     with interrupts.resumable(files.state_folder(request.output)), console.progress() as steps:
-        with steps.step("importing torch"):
+        with _importing(steps):
             from volo_edge.evaluate.measure import evaluate as run
             from volo_edge.evaluate.prepare import prepare
         result = run(prepare(request, steps), steps)
