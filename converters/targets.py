@@ -36,7 +36,7 @@ class Target:
     def module(self, name: str) -> ModuleType:
         """The target's module `lower`, `program` or `run`, imported now."""
         with interrupts.held_back():  # the C++ in them aborts the process when an exception comes up in it
-            return import_module(f"converters.{self.name}.{name}")
+            return import_module(f"volo_edge.converters.{self.name}.{name}")
 
 
 TARGETS: dict[str, Target] = {

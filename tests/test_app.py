@@ -148,7 +148,7 @@ def test_an_edit_stays_where_ours_is_what_it_was(edited: tuple[Path, Callable[[]
 def test_an_edit_that_would_be_lost_stops_everything(edited: tuple[Path, Callable[[], None]]) -> None:
     output, update = edited
     update()
-    with untouched(output), pytest.raises(RequestError, match=r"edits in project\.yml would be lost.*--force"):
+    with untouched(output), pytest.raises(RequestError, match=r"edits in 'project\.yml' would be lost.*--force"):
         app.make("ios", ARTIFACT, output, force=False)
     app.make("ios", ARTIFACT, output, force=True)
     assert (output / "project.yml").read_text() == "name: Later\n"
@@ -168,7 +168,7 @@ def test_an_edited_file_of_the_earlier_artifact_is_not_removed(tmp_path: Path) -
     output = tmp_path / "app"
     app.make("ios", ARTIFACT, output, force=False)
     (output / "Artifact" / "model.pte").write_bytes(b"mine")
-    with untouched(output), pytest.raises(RequestError, match=r"edits in Artifact/model\.pte would be lost"):
+    with untouched(output), pytest.raises(RequestError, match=r"edits in 'Artifact/model\.pte' would be lost"):
         app.make("ios", coreml(tmp_path / "artifact"), output, force=False)
 
 

@@ -416,9 +416,9 @@ def test_what_is_no_artifact_is_never_replaced(place: Path, what: str, force: bo
     elif what == "file":
         (place / "new").write_text("years of work")
     else:
-        (place / "new").symlink_to("nowhere")
+        (place / "new").symlink_to("keep")
     said = refused(place, *["--force"][:force])
-    assert ("is no earlier result (it holds no manifest.json)" if force else "exists already") in said
+    assert "exists and is no artifact" in said
     assert os.path.lexists(place / "new")
 
 
@@ -543,7 +543,7 @@ def _limit_files(size: int) -> None:
     ],
 )
 def test_interrupted(place: Path, target: str, number: signal.Signals, delay: float) -> None:
-    _interrupt(place, target, number, lambda _: any(place.glob(".new-*.partial")), delay)
+    _interrupt(place, target, number, lambda _: (place / ".new.volo-edge" / "new").exists(), delay)
 
 
 @pytest.mark.skipif(not LINUX, reason="sees in /proc how far a process is")
@@ -558,13 +558,13 @@ def test_interrupted_while_torch_is_imported(place: Path, number: signal.Signals
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 def test_impatience_changes_nothing(place: Path) -> None:
     """Ctrl-C again and again, while the first one is being answered."""
-    _interrupt(place, "coreml", signal.SIGINT, lambda _: any(place.glob(".new-*.partial")), again=True)
+    _interrupt(place, "coreml", signal.SIGINT, lambda _: (place / ".new.volo-edge" / "new").exists(), again=True)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 def test_interrupted_while_replacing(place: Path) -> None:
     _artifact(place / "new")
-    _interrupt(place, "coreml", signal.SIGINT, lambda _: any(place.glob(".new-*.partial")), 0.5, "--force")
+    _interrupt(place, "coreml", signal.SIGINT, lambda _: (place / ".new.volo-edge" / "new").exists(), 0.5, "--force")
 
 
 def _hang_up_is_heard() -> None:

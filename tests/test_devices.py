@@ -177,10 +177,13 @@ def test_json_is_the_results(desk: Desk) -> None:
 
 
 def test_a_results_file_is_replaced_only_by_force(desk: Desk) -> None:
-    (desk.work / "artifact-android.json").write_text("mine")
-    said = one_line(desk.benchmark("android", android()))
-    assert "exists already: pass --force" in said
-    assert (desk.work / "artifact-android.json").read_text() == "mine"
+    output = desk.work / "artifact-android.json"
+    output.write_text("mine")
+    assert "is no file of device results" in one_line(desk.benchmark("android", android(), "--force"))
+    assert output.read_text() == "mine"
+    output.unlink()
+    assert desk.benchmark("android", android()).status == 0
+    assert "exists already: pass --force" in one_line(desk.benchmark("android", android()))
     assert desk.benchmark("android", android(), "--force").status == 0
 
 

@@ -600,7 +600,7 @@ def test_a_killed_evaluation_goes_on_and_ends_with_the_same_numbers(
     artifacts: tuple[Path, Path], tmp_path: Path
 ) -> None:
     command = ("evaluate", artifacts[1], "--data", DEMO_VALIDATION, "--json", "--output")
-    state, output = tmp_path / ".stopped.state", tmp_path / "stopped"
+    state, output = tmp_path / ".stopped.volo-edge" / "state", tmp_path / "stopped"
     process = start(*command, output)
     deadline = time.monotonic() + 100
     while not any(path.stat().st_size for path in state.glob("demo-*")) and time.monotonic() < deadline:
@@ -620,7 +620,7 @@ def test_a_killed_evaluation_goes_on_and_ends_with_the_same_numbers(
 def test_an_interrupted_evaluation_says_how_to_go_on(artifacts: tuple[Path, Path], tmp_path: Path) -> None:
     process = start("evaluate", artifacts[1], "--data", DEMO_VALIDATION, "--output", tmp_path / "out")
     deadline = time.monotonic() + 100
-    while not [*tmp_path.glob(".out.state/demo-*")] and time.monotonic() < deadline:
+    while not [*tmp_path.glob(".out.volo-edge/state/demo-*")] and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)

@@ -17,11 +17,15 @@ from typing import Any
 import pytest
 
 from tests.command import contents
-from volo_edge.errors import INTERRUPTED
-from volo_edge.files import MANIFEST, new_folder
+from volo_edge.errors import INTERRUPTED, RequestError
+from volo_edge.files import MANIFEST
 from volo_edge.interrupts import heard, held_back, resumable
+from volo_edge.outputs import ARTIFACT, new_folder
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
+MARK = {
+    name: json.dumps({"format_version": 3, "target": name, "quantization": {}, "files": {}}) for name in ("old", "new")
+}
 
 
 @pytest.fixture(autouse=True)
@@ -104,8 +108,8 @@ def test_other_threads_have_nothing_to_hold_back() -> None:
 @pytest.mark.parametrize("nth", range(5))
 def test_a_folder_is_replaced_wholly_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
     """An interrupt in the middle of any call that changes the names in a folder."""
-    with new_folder(tmp_path / "made", MANIFEST) as folder:
-        (folder.working / MANIFEST).write_text("old")
+    with new_folder(tmp_path / "made", ARTIFACT) as folder:
+        (folder.working / MANIFEST).write_text(MARK["old"])
     calls = 0
 
     def interrupting(original: Callable[..., None]) -> Callable[..., None]:
@@ -122,30 +126,33 @@ def test_a_folder_is_replaced_wholly_or_not_at_all(tmp_path: Path, monkeypatch: 
 
     for name in ("mkdir", "rename", "rmdir"):
         monkeypatch.setattr(os, name, interrupting(getattr(os, name)))
-    with pytest.raises(KeyboardInterrupt), heard(), new_folder(tmp_path / "made", MANIFEST, force=True) as folder:
-        (folder.working / MANIFEST).write_text("new")
+    with pytest.raises(KeyboardInterrupt), heard(), new_folder(tmp_path / "made", ARTIFACT, force=True) as folder:
+        (folder.working / MANIFEST).write_text(MARK["new"])
     monkeypatch.undo()
     assert calls > nth
-    assert contents(tmp_path) in ({"made": None, f"made/{MANIFEST}": text} for text in (b"old", b"new"))
+    assert contents(tmp_path) in ({"made": None, f"made/{MANIFEST}": text.encode()} for text in MARK.values())
 
 
 def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with new_folder(tmp_path / "made", MANIFEST) as folder:
-        (folder.working / MANIFEST).write_text("old")
+    with new_folder(tmp_path / "made", ARTIFACT) as folder:
+        (folder.working / MANIFEST).write_text(MARK["old"])
     rename = os.rename
 
     def refuse(source: Path, target: Path) -> None:
-        if str(source).endswith(".partial"):
-            raise PermissionError(13, "Permission denied")
+        if str(source).endswith("/new"):
+            raise PermissionError(13, "Permission denied", str(source), None, str(target))
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", refuse)
-    with pytest.raises(PermissionError), new_folder(tmp_path / "made", MANIFEST, force=True) as folder:
-        (folder.working / MANIFEST).write_text("new")
+    with (
+        pytest.raises(RequestError, match=f"^cannot write {tmp_path / 'made'}: Permission denied"),
+        new_folder(tmp_path / "made", ARTIFACT, force=True) as folder,
+    ):
+        (folder.working / MANIFEST).write_text(MARK["new"])
     monkeypatch.undo()
-    assert contents(tmp_path) == {"made": None, f"made/{MANIFEST}": b"old"}
+    assert contents(tmp_path) == {"made": None, f"made/{MANIFEST}": MARK["old"].encode()}
 
 
 # tells when the command's own first import begins
@@ -205,7 +212,7 @@ def test_interrupted_at_any_moment_is_a_line(tmp_path: Path) -> None:
                 else:
                     assert out in ("", out.rstrip() + "\n")
             else:  # it was done before
-                assert verb[0] != "convert" and status in (0, 2), (verb, delay, status, err)
+                assert verb[0] != "convert" and status in (0, 2), (verb, delay, status, out, err)
     assert ended >= 10  # of 27
     assert contents(tmp_path) == {}
 

@@ -24,6 +24,7 @@ from volo_edge.quantize.layers import precisions
 from volo_edge.quantize.statistics import Inputs, gather
 from volo_edge.quantize.weights import quantize_weights
 from volo_edge.sensitivity import measure
+from volo_edge.sensitivity.kept import Kept, Layer, Measured
 from volo_edge.sensitivity.rounding import Switched, find_ranges, switch_all, switched
 from volo_edge.validate.metrics import snr_db
 
@@ -177,7 +178,7 @@ def test_the_picture(whole: tuple[Path, dict[str, Any]]) -> None:
 @pytest.mark.slow
 def test_a_stopped_run_goes_on(whole: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     command = (*COMMAND, "--limit", "20", "--output", tmp_path / "new")
-    state = tmp_path / ".new.measured.json"
+    state = tmp_path / ".new.volo-edge" / "state" / "layers.json"
     process = start(*command)
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and not (state.exists() and len(json.loads(state.read_text())["layers"]) >= 5):
@@ -185,7 +186,7 @@ def test_a_stopped_run_goes_on(whole: tuple[Path, dict[str, Any]], tmp_path: Pat
     process.send_signal(signal.SIGINT)
     ended = end(process)
     assert ended.status == 2
-    assert [path.name for path in tmp_path.iterdir()] == [state.name]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".new.volo-edge", "layers.json", "state"]
     kept = json.loads(state.read_text())
     count = len(kept["layers"])
     assert f"interrupted; {count} of 56 layers are measured: the same command goes on" in ended.err
@@ -196,6 +197,7 @@ def test_a_stopped_run_goes_on(whole: tuple[Path, dict[str, Any]], tmp_path: Pat
     other = run(*COMMAND, "--limit", "1", "--data", DEMO_CALIBRATION / "cat", "--output", tmp_path / "new", "--json")
     assert other.status == 0
     assert "starting afresh" in other.err and json.loads(other.out)["resumed"] == 0
+    state.parent.mkdir(parents=True)
     state.write_text(json.dumps(kept))
     ended = run(*command, "--json", "--force")
     assert ended.status == 0 and f"{count} layer(s) were measured by an earlier run" in ended.err
@@ -225,7 +227,31 @@ def test_refusals(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None
 
 
 def test_an_earlier_result_stays(tmp_path: Path) -> None:
-    (tmp_path / "sensitivity.json").write_text("{}")
+    (tmp_path / "sensitivity.json").write_text('{"request": {}, "measured_on": "", "layers": []}')
     assert "pass --force" in refusal(*COMMAND, "--output", tmp_path)
     (tmp_path / "sensitivity.json").rename(tmp_path / "other")
-    assert "no earlier result" in refusal(*COMMAND, "--force", "--output", tmp_path)
+    assert "is no sensitivity" in refusal(*COMMAND, "--force", "--output", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "[" * 10_000, '{"request": {}}', '{"format_version": 1, "request": {}, "layers": [1]}']
+)
+def test_a_state_of_anything_else_is_no_measurement(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "layers.json"
+    path.write_text(text)
+    kept = Kept(path, {"model": "a"})
+    assert not kept.found and kept.of_another
+
+
+def test_what_was_measured_is_kept_for_the_same_request_only(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "layers.json"
+    kept = Kept(path, {"model": "a"})
+    some = Measured(12.5, 1.0, None)
+    kept.found["x"] = Layer("x", "fc1", 10, "int8", "int8", some, some, 0.5)
+    kept.write()
+    assert Kept(path, {"model": "a"}).found == kept.found
+    assert not Kept(path, {"model": "b"}).found and Kept(path, {"model": "b"}).of_another
+    values = json.loads(path.read_text())
+    for key, value in (("parameters", "many"), ("only", 3), ("gain_db", "high"), ("colour", "red")):
+        path.write_text(json.dumps(values | {"layers": [values["layers"][0] | {key: value}]}))
+        assert not Kept(path, {"model": "a"}).found

@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from volo_edge import apps, artifact, files
+from volo_edge import apps, artifact, files, outputs
 from volo_edge.artifact import Artifact, Manifest
-from volo_edge.errors import RequestError, did_you_mean
+from volo_edge.errors import RequestError, did_you_mean, few
 
 PLATFORMS = {"ios": "Artifact", "android": "app/src/main/assets/artifact"}  # and where in the app the artifact is
 RECORD = ".volo-edge.json"
+KIND = outputs.Kind("app", RECORD, ("platform", "files"))
 
 # What Xcode, XcodeGen, Swift, Gradle and Android Studio leave in a folder that they have worked in.
 _LEFT_BEHIND = {".build", ".gradle", ".idea", ".kotlin", "DerivedData", "Info.plist", "build", "local.properties"}
@@ -57,8 +58,8 @@ class _Changes:
     lost: tuple[str, ...]
 
 
-def make(platform: str, folder: Path, output: Path, force: bool) -> App:
-    """Write an app for `platform` with the artifact in `folder`, or refresh the one that is in `output`.
+def make(platform: str, source: Path, output: Path, force: bool) -> App:
+    """Write an app for `platform` with the artifact in `source`, or refresh the one that is in `output`.
 
     Raises:
         RequestError: the platform cannot run the artifact, the artifact is damaged, `output` is something else, or
@@ -66,23 +67,26 @@ def make(platform: str, folder: Path, output: Path, force: bool) -> App:
     """
     if platform not in PLATFORMS:
         raise RequestError(f"no platform is called '{platform}': {did_you_mean(platform, list(PLATFORMS))}")
-    found = artifact.read(folder)
+    found = artifact.read(source)
     check_runnable(platform, found.manifest)
     sources = _template(platform) | _artifact(found, PLATFORMS[platform])
     hashes = {name: files.sha256(path) for name, path in sources.items()}
-    known = _read_record(output)
-    changes = _compare(output, hashes, known, force)
-    if changes.lost:
-        more = f" and {len(changes.lost) - 3} more" if len(changes.lost) > 3 else ""
-        raise RequestError(
-            f"{output}: edits in {', '.join(changes.lost[:3])}{more} would be lost: keep a copy of them and pass "
-            "--force, or pass another --output"
-        )
-    if output.exists():
-        _write(output, platform, sources, hashes, changes, known)
-    else:
-        with files.new_folder(output, RECORD) as new:
-            _write(new.working, platform, sources, hashes, changes, {})
+    with outputs.owned(output) as place:
+        known = _read_record(output)
+        for name in known.keys() | hashes.keys():  # a record comes with the app, and nobody vouches for it
+            if files.within(output, name, f"a file that {output / RECORD} names").is_dir():
+                raise RequestError(f"{output / name} is a folder, and the app has a file there: move it away")
+        changes = _compare(output, hashes, known, force)
+        if changes.lost:
+            raise RequestError(
+                f"{output}: edits in {few(changes.lost)} would be lost: keep a copy of them and pass --force, or pass "
+                "another --output"
+            )
+        if output.exists():
+            _write(output, place.new, platform, sources, hashes, changes, known)
+        else:
+            with outputs.new_folder(output, KIND) as folder:
+                _write(folder.working, place.home / "file", platform, sources, hashes, changes, {})
     return App(platform, output, found.manifest, len(changes.write), len(changes.remove), changes.kept)
 
 
@@ -120,7 +124,7 @@ def _read_record(output: Path) -> Hashes:
     try:
         written = json.loads((output / RECORD).read_bytes())["files"]
         return {name: set(hashes) for name, hashes in written.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise RequestError(
             f"{output} exists and is no app that volo-edge wrote (it has no {RECORD} to say so): pass another --output"
         ) from None
@@ -155,20 +159,25 @@ def _hash(path: Path) -> str | None:
 
 def _write(
     folder: Path,
+    working: Path,
     platform: str,
     sources: Mapping[str, Path],
     hashes: Mapping[str, str],
     changes: _Changes,
     known: Hashes,
 ) -> None:
-    """Do what is to be done. Interrupted, it is gone on with by the next call: until the end the record says both."""
+    """Do what is to be done. Interrupted, it is gone on with by the next call: until the end the record says both.
+
+    Each file is written to `working` and renamed.
+    """
     now: Hashes = {name: {wanted} for name, wanted in hashes.items()}
     both = {name: now.get(name, set()) | known.get(name, set()) for name in now.keys() | known.keys()}
-    _write_record(folder, platform, both)
+    _write_record(folder, working, platform, both)
     for name in changes.write:
         path = folder / name
-        with files.new_file(path, force=True) as working:
-            shutil.copyfile(sources[name], working)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(sources[name], working)
+        os.replace(working, path)
     for name in changes.remove:
         path = folder / name
         path.unlink()
@@ -176,10 +185,10 @@ def _write(
             if parent == folder or any(parent.iterdir()):
                 break
             parent.rmdir()
-    _write_record(folder, platform, now)
+    _write_record(folder, working, platform, now)
 
 
-def _write_record(folder: Path, platform: str, hashes: Hashes) -> None:
+def _write_record(folder: Path, working: Path, platform: str, hashes: Hashes) -> None:
     record = {"platform": platform, "files": {name: sorted(hashes[name]) for name in sorted(hashes)}}
-    with files.new_file(folder / RECORD, force=True) as working:
-        files.write_text(working, json.dumps(record, indent=1) + "\n")
+    files.write_text(working, json.dumps(record, indent=1) + "\n")
+    os.replace(working, folder / RECORD)

@@ -7,7 +7,6 @@ from it. An app needs nothing but the folder.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -261,9 +260,7 @@ def read(folder: str | Path) -> Artifact:
     if manifest.preprocessing.crop != manifest.model.image_size:
         raise RequestError(f"{path}: preprocessing.crop is not the model's image_size: convert the model again")
     for role, info in manifest.files.items():
-        file = folder / info.path
-        if "\0" in info.path or not Path(os.path.realpath(file)).is_relative_to(folder.resolve()):
-            raise RequestError(f"{path}: the path of '{role}' leads out of the artifact")
+        file = files.within(folder, info.path, f"{path}: the path of {role!r}")
         if not file.exists():
             raise RequestError(f"{folder} has no {info.path}: it is incomplete, copy or convert it again")
         if files.sha256(file) != info.sha256:

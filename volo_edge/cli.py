@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from volo_edge import __version__, files, interrupts, plain, show
+from volo_edge import __version__, interrupts, outputs, plain, show
 from volo_edge.console import Console, Steps, captured
 from volo_edge.entry import wants_json
 from volo_edge.errors import Ending, GateError, RequestError, did_you_mean, ending
@@ -240,10 +240,7 @@ def sensitivity(args: argparse.Namespace, console: Console) -> None:
     with console.progress() as steps:
         with _importing(steps):
             from volo_edge.sensitivity.measure import measure, prepare
-        work = prepare(request, steps)
-    show.resumed(console, work)
-    with interrupts.resumable(work.state), console.progress() as steps:
-        result = measure(work, steps)
+        result = measure(prepare(request, steps), steps)
     if console.json:
         written: dict[str, Any] = {"output": str(result.folder), "skipped": result.skipped, "doubts": result.doubts}
         written |= {"notes": result.notes, "assumed": [asdict(one) for one in result.assumed]}
@@ -266,7 +263,7 @@ def reference(args: argparse.Namespace, console: Console) -> None:
         force=args.force,
     )
     check(request)
-    with interrupts.resumable(files.state_folder(request.output)), console.progress() as steps:
+    with interrupts.resumable(outputs.state(request.output)), console.progress() as steps:
         with _importing(steps):
             from volo_edge.reference.compute import compute
         result = compute(request, steps)
@@ -305,7 +302,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         command=args.command,
     )
     check(request)
-    with interrupts.resumable(files.state_folder(request.output)), console.progress() as steps:
+    with interrupts.resumable(outputs.state(request.output)), console.progress() as steps:
         with _importing(steps):
             from volo_edge.evaluate.measure import evaluate as run
             from volo_edge.evaluate.prepare import prepare

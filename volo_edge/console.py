@@ -83,7 +83,7 @@ class Console:
     def progress(self) -> Iterator[Steps]:
         """Shows the steps of a long command: as bars on a terminal, elsewhere in lines, with `--json` too."""
         if not self.err.isatty():
-            yield Steps(_Lines(self.err))
+            yield Steps(_Lines(self.err), self)
             return
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -96,7 +96,7 @@ class Console:
             redirect_stderr=False,
         )
         with shown as progress:
-            yield Steps(_Bars(progress))
+            yield Steps(_Bars(progress), self)
 
     @staticmethod
     def _rich(stream: TextIO) -> RichConsole:
@@ -111,10 +111,18 @@ class Steps:
 
     Args:
         shown: shows one; None for nobody to see them.
+        console: gets the notes; None for nobody to hear them.
     """
 
-    def __init__(self, shown: _Bars | _Lines | None) -> None:
-        self._shown = shown
+    def __init__(self, shown: _Bars | _Lines | None, console: Console | None = None) -> None:
+        self._shown, self._console = shown, console
+
+    def note(self, text: str) -> None:
+        """A line that is worth knowing while the work goes on."""
+        if isinstance(self._shown, _Bars):
+            self._shown.note(plain.line(text))
+        elif self._console is not None:
+            self._console.note(text)
 
     @contextmanager
     def step(self, what: str, total: int | None = None) -> Iterator[Any]:
@@ -131,6 +139,10 @@ class _Bars:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self._progress.console.print(f"note: {text}")
 
     @contextmanager
     def step(self, what: str, total: int | None) -> Iterator[Callable[..., None]]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from volo_edge import __version__, activation, artifact, calibration, checkpoint, files, machine
+from volo_edge import __version__, activation, artifact, calibration, checkpoint, files, machine, outputs
 from volo_edge.activation import Activation
 from volo_edge.artifact import Graph, Manifest, ModelInfo, UndelegatedOp
 from volo_edge.calibration.doubts import doubts
@@ -40,7 +40,7 @@ from volo_edge.quantize import Scheme
 from volo_edge.quantize.export import quantize
 from volo_edge.quantize.layers import precisions
 from volo_edge.quantize.transforms import ROBUST
-from volo_edge.request import Request, check
+from volo_edge.request import Request, check, failed_output
 from volo_edge.trained import Assumed
 from volo_edge.validate.parity import Parity, compare, not_run
 from volo_edge.validate.reference import float_logits
@@ -98,7 +98,7 @@ def convert(request: Request, steps: Steps) -> Converted:
     labels, notes = named.names, (*loaded.told, *named.notes, *_strange(request, loaded))
     output = request.output or Path(choice.name(loaded.variant.name))
 
-    with files.new_folder(output, files.MANIFEST, request.force) as folder:
+    with outputs.new_folder(output, outputs.ARTIFACT, request.force, request.inputs) as folder:
         proof, fit = divided(photographs, request.calibration_size if scheme.calibrates else 0)
         skipped = dict.fromkeys(photographs.skipped)
         calibrated = None
@@ -182,7 +182,7 @@ def convert(request: Request, steps: Steps) -> Converted:
         artifact.write_manifest(folder.working, manifest)
         failed = [one for one in parities if one.passed is False]
         if failed:
-            folder.path = output.with_name(f"{output.name}-parity-failed")
+            folder.path = failed_output(output)
             folder.force = True  # an earlier failure of the same conversion is of no use
     if failed:
         where = "; ".join(f"{p.processor}: relative error {p.relative_error:.1e} on {p.images} images" for p in failed)

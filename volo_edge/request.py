@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from volo_edge import activation, files, trained, variants
+from volo_edge import activation, outputs, trained, variants
 from volo_edge.converters.executorch.arm64 import processors
 from volo_edge.converters.targets import RUNTIMES, Choice, choose
 from volo_edge.errors import RequestError, did_you_mean
@@ -47,6 +47,11 @@ class Request:
     output: Path | None = None
     force: bool = False
 
+    @property
+    def inputs(self) -> outputs.Inputs:
+        """What it reads."""
+        return *self.model.inputs, self.photographs, self.labels
+
 
 def check(request: Request) -> Choice:
     """The combination asked for; RequestError for what is wrong with the request and can be seen from it alone."""
@@ -62,8 +67,17 @@ def check(request: Request) -> Choice:
         raise RequestError(f"--calibration-size {request.calibration_size}: take at least 1, 256 are usual")
     check_calibration(choice.scheme, request.model.weights, request.photographs)
     if request.output is not None:
-        files.check_replaceable(request.output, files.MANIFEST, request.force)
+        outputs.check(request.output, outputs.ARTIFACT, request.force, request.inputs)
+        outputs.check(failed_output(request.output), outputs.ARTIFACT, True, request.inputs)
     return choice
+
+
+def failed_output(output: Path) -> Path:
+    """The folder that has the artifact for `output` where its file fails the parity check.
+
+    An earlier one there is of no use and is replaced.
+    """
+    return output.with_name(f"{output.name}-parity-failed")
 
 
 def check_runtime(runtime: str | None, *backends: str) -> None:

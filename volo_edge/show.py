@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from volo_edge.profile import Profile
     from volo_edge.reference.compute import Result as ReferenceResult
     from volo_edge.selftest import Tested
-    from volo_edge.sensitivity.measure import Layer as MeasuredLayer
-    from volo_edge.sensitivity.measure import Measured, Result, Work
+    from volo_edge.sensitivity.kept import Layer as MeasuredLayer
+    from volo_edge.sensitivity.kept import Measured
+    from volo_edge.sensitivity.measure import Result
     from volo_edge.trained import Assumed
     from volo_edge.validate.parity import Parity
 
@@ -386,18 +387,9 @@ def _operations(console: Console, operations: Sequence[Operation]) -> None:
         console.say("         letters are sources, in docs/coreml.md; where an operator runs is known on a device only")
 
 
-def resumed(console: Console, work: Work) -> None:
-    """What is there of an earlier measurement that was stopped."""
-    if work.known:
-        console.note(f"{len(work.known)} layer(s) were measured by an earlier run and are not measured again")
-    if work.discarded:
-        console.note(f"{work.state} is left of a run with another request and of no use to this one: starting afresh")
-
-
 def sensitivity(console: Console, result: Result) -> None:
     """The layers whose quantization costs most, and where the rest is."""
-    from volo_edge.sensitivity.measure import PLOT
-    from volo_edge.sensitivity.request import REPORT
+    from volo_edge.sensitivity.request import PLOT, REPORT
 
     skipped(console, result.skipped)
     notes(console, result.notes)
@@ -534,8 +526,7 @@ def app(console: Console, result: App, artifact: Path) -> None:
 
 def timed(console: Console, result: Benchmark, output: Path) -> None:
     """How long each contender takes for an image."""
-    from volo_edge.benchmark.measure import PLOT
-    from volo_edge.benchmark.request import REPORT
+    from volo_edge.benchmark.request import PLOT, REPORT
 
     fp32 = next((roof.gops for roof in result.roofs if roof.name == "fp32"), None)
     rows = [

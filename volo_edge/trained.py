@@ -71,6 +71,11 @@ class ModelRequest:
     interpolation: str | None = None
     crop_mode: str | None = None
 
+    @property
+    def inputs(self) -> tuple[Path | str | None, ...]:
+        """The files that it names."""
+        return self.weights, self.architecture
+
 
 DEMO_MODEL = ModelRequest()
 

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from volo_edge import __version__, artifact, calibration, checkpoint, files, interrupts, machine, plain
+from volo_edge import __version__, artifact, calibration, checkpoint, files, interrupts, machine, outputs, plain
 from volo_edge.artifact import Artifact
-from volo_edge.benchmark.request import PEERS, REPORT, Request, check
+from volo_edge.benchmark.request import KIND, PEERS, PLOT, REPORT, Request, check
 from volo_edge.benchmark.runners import PRODUCTS, ROOFLINE
 from volo_edge.calibration.images import balanced_subset, find_images, stream
 from volo_edge.console import Steps
@@ -36,7 +36,6 @@ from volo_edge.machine import Machine
 from volo_edge.validate.metrics import relative_error, top1_agreement
 from volo_edge.validate.reference import float_logits
 
-PLOT = "benchmark.svg"
 IMAGES = 8
 WARM = 3
 ROOFS = ("fp32", "int8")
@@ -343,6 +342,6 @@ def _versions() -> dict[str, str]:
 def _write(result: Benchmark, request: Request) -> None:
     from volo_edge.benchmark.plot import draw
 
-    with files.new_folder(request.output, REPORT, request.force) as folder:
+    with outputs.new_folder(request.output, KIND, request.force, request.inputs) as folder:
         files.write_text(folder.working / REPORT, plain.as_json(asdict(result)) + "\n")
         draw(result, folder.working / PLOT)

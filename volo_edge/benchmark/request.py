@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from volo_edge import files
+from volo_edge import outputs
 from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.request import check_weights
 
-REPORT = "benchmark.json"  # by which an earlier result is known
+REPORT, PLOT = "benchmark.json", "benchmark.svg"
+KIND = outputs.Kind("benchmark", REPORT, ("timed", "refused", "roofs"), lambda _: (PLOT,))
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,11 @@ class Request:
     output: Path = Path("benchmark")
     force: bool = False
 
+    @property
+    def inputs(self) -> outputs.Inputs:
+        """What it reads."""
+        return *self.artifacts, self.weights
+
 
 def check(request: Request) -> None:
     """RequestError for what is wrong with the request and can be seen from it alone."""
@@ -93,4 +99,4 @@ def check(request: Request) -> None:
         if value is not None and value < 1:
             raise RequestError(f"--{option} {value}: take at least 1")
     check_weights(request.weights, "the checkpoint that the artifacts were made from")
-    files.check_replaceable(request.output, REPORT, request.force)
+    outputs.check(request.output, KIND, request.force, request.inputs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from volo_edge import artifact, files, plain
+from volo_edge import artifact, files, outputs, plain
 from volo_edge.app import check_runnable
 from volo_edge.artifact import Artifact
 from volo_edge.console import Steps
@@ -17,6 +17,7 @@ from volo_edge.errors import GateError, RequestError, did_you_mean
 _TOOLS: dict[str, ModuleType] = {"android": adb, "ios": devicectl}
 _OPTIONS = {"android": "threads", "ios": "compute"}  # what each platform's app lets one choose
 RUNS = 100
+KIND = outputs.Kind("file of device results", None, ("format_version", "app", "device", "engine"))
 _SECONDS = 120, 5  # that the app may take: on the whole, and for each run
 
 
@@ -51,6 +52,11 @@ class Request:
         """The results file to write."""
         return self.output or Path(f"{self.artifact.resolve().name}-{self.platform}.json")
 
+    @property
+    def inputs(self) -> outputs.Inputs:
+        """What it reads."""
+        return self.artifact, self.app
+
 
 @dataclass(frozen=True)
 class Benchmarked:
@@ -76,7 +82,7 @@ def check(request: Request) -> None:
         value = getattr(request, option)
         if value is not None and value < least:
             raise RequestError(f"--{option} {value}: take at least {least}")
-    files.check_new_file(request.path, request.force)
+    outputs.check(request.path, KIND, request.force, request.inputs)
 
 
 def benchmark(request: Request, steps: Steps) -> Benchmarked:
@@ -104,7 +110,7 @@ def benchmark(request: Request, steps: Steps) -> Benchmarked:
         text = phones.fetch(phone)
     results = FORMAT.parse(text, Path(f"results.json of {phone.name}"))
     _check(results, found)
-    with files.new_file(request.path, request.force) as working:
+    with outputs.new_file(request.path, KIND, request.force, request.inputs) as working:
         files.write_text(working, plain.as_json(FORMAT.as_json(results)) + "\n")
     return Benchmarked(request.path, results)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from volo_edge import __version__, interrupts, machine
+from volo_edge import __version__, interrupts, machine, outputs
 from volo_edge.calibration.images import balanced_subset, selected
 from volo_edge.console import Steps
 from volo_edge.errors import RequestError
@@ -47,16 +47,20 @@ def evaluate(work: Work, steps: Steps) -> Result:
         RequestError: a photograph or the folder to write is bad.
         KeyboardInterrupt: with a sentence on how to go on.
     """
+    with outputs.owned(work.wanted.output) as place:
+        return _evaluate(work, place.state, steps)
+
+
+def _evaluate(work: Work, state: Path, steps: Steps) -> Result:
+    """`evaluate`; what is done is kept in the folder `state`."""
     start = time.monotonic()
-    reference, float_answers, resumed = _float_answers(work, steps)
+    reference, float_answers, resumed = _float_answers(work, state, steps)
     require_same(reference.record, work.artifacts[0], "the float model's answers")
     if not float_answers.read.any():  # before hours of running files
         raise RequestError(f"none of the images in {work.images.root} can be read, {work.images.files[0]} for one")
     photographs = selected(work.images, np.flatnonzero(float_answers.read).tolist())
     some = balanced_subset(photographs, work.wanted.arm64_limit, seed=0)
-    ran = [
-        runs(one, work.images, some, work.wanted.runtime, work.processors, work.state, steps) for one in work.artifacts
-    ]
+    ran = [runs(one, work.images, some, work.wanted.runtime, work.processors, state, steps) for one in work.artifacts]
     read = np.logical_and.reduce([float_answers.read, *(here.answers.read for here, *_ in ran)])
     rows = np.flatnonzero(read)
     float_facts = facts_of(work, float_answers.logits, float_answers.logits, rows, rows)
@@ -79,20 +83,20 @@ def evaluate(work: Work, steps: Steps) -> Result:
         threshold=work.threshold,
     )
     with steps.step("writing"):
-        write(report, work.images.root, work.wanted.output, work.wanted.force)
+        write(report, work.images.root, work.wanted.output, work.wanted.force, work.wanted.inputs)
     with interrupts.held_back():  # half of it would be taken for work to go on with
-        shutil.rmtree(work.state, ignore_errors=True)
+        shutil.rmtree(state, ignore_errors=True)
     resumed += sum(one.resumed for each in ran for one in each)
     return Result(work.wanted.output, report, resumed, time.monotonic() - start)
 
 
-def _float_answers(work: Work, steps: Steps) -> tuple[Reference, Answers, int]:
+def _float_answers(work: Work, state: Path, steps: Steps) -> tuple[Reference, Answers, int]:
     """The float reference, its answers for the photographs, and how many an earlier run had left."""
     if work.reference is not None:
         assert work.wanted.reference is not None
         return work.reference, work.reference.of(work.images, work.wanted.reference), 0
     assert work.loaded is not None
-    reference, done = compute.of(work.loaded, work.images, work.wanted.reference_device, work.state, steps)
+    reference, done = compute.of(work.loaded, work.images, work.wanted.reference_device, state, steps)
     return reference, Answers(reference.read, reference.logits), done
 
 

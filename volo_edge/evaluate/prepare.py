@@ -44,7 +44,6 @@ class Work:
         reference: the float model's answers, read from a file; None where they are computed here.
         loaded: the float model; None where its weights are not at hand.
         devices: what apps measured, by the hash of the model file.
-        state: the folder that keeps what is done.
         processors: of ARM64, ready to run files on; () where none is asked for.
     """
 
@@ -60,7 +59,6 @@ class Work:
     reference: Reference | None
     loaded: LoadedModel | None
     devices: dict[str, list[DeviceResults]]
-    state: Path
     processors: tuple[str, ...]
 
 
@@ -99,7 +97,6 @@ def prepare(wanted: Request, steps: Steps) -> Work:
         reference=reference,
         loaded=loaded,
         devices=_devices(wanted, artifacts),
-        state=files.state_folder(wanted.output),
         processors=processors,
     )
 

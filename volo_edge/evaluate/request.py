@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from volo_edge import files
+from volo_edge import outputs
 from volo_edge.errors import RequestError
 from volo_edge.reference.request import check_data, check_device
-from volo_edge.report.contents import JSON
+from volo_edge.report.contents import KIND
 from volo_edge.request import check_processors, check_runtime, check_weights
 
 THRESHOLD = 0.5  # a label's probability is as much for it as against it
@@ -61,6 +61,12 @@ class Request:
     force: bool = False
     command: str = ""
 
+    @property
+    def inputs(self) -> outputs.Inputs:
+        """What it reads."""
+        given = (self.data, self.class_map, self.reference, self.weights, self.calibration)
+        return *self.artifacts, *given, *self.device_results
+
 
 def check(wanted: Request) -> None:
     """RequestError for what is wrong with the request and can be seen from it alone."""
@@ -90,4 +96,4 @@ def check(wanted: Request) -> None:
         raise RequestError(f"--threshold {wanted.threshold:g}: give a probability between 0 and 1")
     if wanted.expected_top1 is not None and not 0 <= wanted.expected_top1 <= 100:  # which nan is not either
         raise RequestError(f"--expected-top1 {wanted.expected_top1}: give percent, 84.2 for one")
-    files.check_replaceable(wanted.output, JSON, wanted.force)
+    outputs.check(wanted.output, KIND, wanted.force, wanted.inputs)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from volo_edge import __version__, checkpoint, files, interrupts
+from volo_edge import __version__, checkpoint, files, interrupts, outputs
 from volo_edge.calibration.images import ImageList, balanced_subset, find_images, list_hash
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
@@ -27,7 +27,7 @@ from volo_edge.machine import images_together, processor
 from volo_edge.preprocess import Preprocessing, normalize
 from volo_edge.reference import file
 from volo_edge.reference.file import Record, Reference
-from volo_edge.reference.request import Request, check
+from volo_edge.reference.request import KIND, Request, check
 from volo_edge.trained import Assumed
 from volo_edge.validate.answers import Run, collect
 from volo_edge.validate.metrics import Logits
@@ -69,15 +69,15 @@ def compute(request: Request, steps: Steps) -> Result:
         images = balanced_subset(images, request.limit, seed=0)
     with steps.step("reading weights"):
         loaded = checkpoint.load(request.model)
-    state = files.state_folder(request.output)
-    reference, resumed = of(loaded, images, request.device, state, steps)
+    with outputs.owned(request.output) as place:
+        reference, resumed = of(loaded, images, request.device, place.state, steps)
+        if reference.read.any():
+            with outputs.new_file(request.output, KIND, request.force, request.inputs) as path:
+                file.write(path, reference)
+        with interrupts.held_back():  # half of it would be taken for work to go on with
+            shutil.rmtree(place.state, ignore_errors=True)
     if not reference.read.any():
-        shutil.rmtree(state, ignore_errors=True)
         raise RequestError(f"none of the {len(images)} images in {images.root} can be read, {images.files[0]} for one")
-    with files.new_file(request.output, request.force) as path:
-        file.write(path, reference)
-    with interrupts.held_back():  # half of it would be taken for work to go on with
-        shutil.rmtree(state, ignore_errors=True)
     seconds = time.monotonic() - start
     return Result(request.output, reference, loaded.told, loaded.assumed, resumed, seconds)
 
@@ -103,7 +103,8 @@ def of(loaded: LoadedModel, images: ImageList, device: str, state: Path, steps: 
         classes=images.classes,
         versions={"volo_edge": __version__, **{name: version(name) for name in ("torch", "numpy", "pillow")}},
     )
-    key = files.key(*record.identity, record.list_sha256, chosen.type, record.versions["torch"])
+    together = images_together(architecture.image_size, chosen.type)
+    key = files.key(*record.identity, record.list_sha256, chosen.type, record.versions["torch"], together)
     resumed: list[int] = []
     with steps.step(f"float reference on {record.device_name}", len(images)) as advance:
 
@@ -115,7 +116,7 @@ def of(loaded: LoadedModel, images: ImageList, device: str, state: Path, steps: 
             images,
             preprocessing,
             lambda: _runner(loaded, preprocessing, chosen),
-            images_together(architecture.image_size, chosen.type),
+            together,
             architecture.num_classes,
             state / f"reference-{key}.f32",
             progress,

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from volo_edge import files, request
+from volo_edge import outputs, request
 from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.trained import ModelRequest
 
+KIND = outputs.Kind("float reference", None, ("files", "labels", "read", "logits", "record"))
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -33,6 +34,11 @@ class Request:
     output: Path
     force: bool
 
+    @property
+    def inputs(self) -> outputs.Inputs:
+        """What it reads."""
+        return *self.model.inputs, self.data
+
 
 def check(wanted: Request) -> None:
     """RequestError for what is wrong with the request and can be seen from it alone."""
@@ -41,7 +47,7 @@ def check(wanted: Request) -> None:
     check_data(wanted.data, wanted.limit)
     if wanted.output.suffix != ".npz":
         raise RequestError(f"--output {wanted.output}: name a file that ends in .npz")
-    files.check_new_file(wanted.output, wanted.force)
+    outputs.check(wanted.output, KIND, wanted.force, wanted.inputs)
 
 
 def check_device(device: str) -> None:

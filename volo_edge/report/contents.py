@@ -14,10 +14,12 @@ from volo_edge.activation import Activation
 from volo_edge.device_results import DeviceResults
 from volo_edge.formats import Format
 from volo_edge.machine import Machine
+from volo_edge.outputs import Kind
 from volo_edge.reference.file import Record
 
 FORMAT_VERSION: Literal[3] = 3
 JSON, MARKDOWN, HTML = "report.json", "report.md", "report.html"
+KIND = Kind("report", JSON, ("format_version", "float_model", "artifacts"), lambda _: (MARKDOWN, HTML))
 
 
 @dataclass(frozen=True)

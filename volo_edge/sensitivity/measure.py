@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from volo_edge import __version__, calibration, checkpoint, files, interrupts, plain
+from volo_edge import __version__, calibration, checkpoint, files, interrupts, outputs, plain
 from volo_edge.calibration.doubts import doubts
 from volo_edge.calibration.images import ImageList, balanced_subset, find_images, list_hash, stream
 from volo_edge.checkpoint import LoadedModel
@@ -35,57 +35,18 @@ from volo_edge.preprocess import Preprocessing
 from volo_edge.quantize.layers import STEM, precisions, quantizable
 from volo_edge.quantize.statistics import gather
 from volo_edge.quantize.transforms import ROBUST
-from volo_edge.sensitivity.request import REPORT, Request, check
+from volo_edge.sensitivity.kept import Kept, Layer, Measured
+from volo_edge.sensitivity.request import KIND, PLOT, REPORT, Request, check
 from volo_edge.sensitivity.rounding import Switched, find_ranges, switch_all, switched
 from volo_edge.trained import Assumed
 from volo_edge.validate import metrics
 from volo_edge.validate.metrics import Logits
 
-PLOT = "sensitivity.svg"
 MEASURED_ON = "the torch graph that would be lowered, in single precision; not a file"
 _KEPT_BYTES = 2**30  # of features between two blocks, of all photographs, float and quantized
 
 
 Labels = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How far a model's logits are from the float edge model's.
-
-    Args:
-        snr_db: signal to noise ratio in decibels; None where they are the same.
-        disagreement: points (0..100) of the photographs that are put in another class than the float model's.
-        top1_drop: points of top-1 accuracy lost, negative where some were gained; None without classes.
-    """
-
-    snr_db: float | None
-    disagreement: float
-    top1_drop: float | None
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What quantizing one layer costs.
-
-    Args:
-        name: as in the checkpoint.
-        kind: stem, patch, v, q, k, attn, proj, fc1, fc2 or head.
-        parameters: how many weights it has, without biases.
-        weights, activations: its precision, see `volo_edge.quantize.schemes`.
-        only: with nothing but this layer quantized.
-        without: with everything but this layer quantized.
-        gain_db: by how much the SNR of everything quantized rises when this layer is left out; None if to no noise.
-    """
-
-    name: str
-    kind: str
-    parameters: int
-    weights: str
-    activations: str
-    only: Measured
-    without: Measured
-    gain_db: float | None
 
 
 @dataclass(frozen=True)
@@ -116,10 +77,8 @@ class Work:
     Args:
         wanted, choice, loaded, preprocessing: what is asked for, and of which model.
         data, fit: photographs to measure on, and to calibrate on.
-        output, state: the folder to write, and the file beside it that keeps what was measured.
+        output: the folder to write.
         key: `Sensitivity.request`.
-        known: measurements of an earlier run of the same request that was stopped, by layer.
-        discarded: whether there were some of another request.
     """
 
     wanted: Request
@@ -129,10 +88,7 @@ class Work:
     data: ImageList
     fit: ImageList
     output: Path
-    state: Path
     key: dict[str, Any]
-    known: dict[str, Layer]
-    discarded: bool
 
 
 @dataclass(frozen=True)
@@ -161,7 +117,7 @@ class Result:
 
 
 def prepare(wanted: Request, steps: Steps) -> Work:
-    """Read the weights, list the photographs, and look for what an earlier run has measured."""
+    """Read the weights and list the photographs."""
     choice = check(wanted)
     fit = find_images(wanted.calibration or calibration.DEMO_CALIBRATION)
     data = find_images(wanted.data or calibration.DEMO_VALIDATION)
@@ -184,9 +140,7 @@ def prepare(wanted: Request, steps: Steps) -> Work:
         "versions": {"volo_edge": __version__, **{name: version(name) for name in ("torch", "torchao")}},
     }
     output = wanted.output or Path(f"{choice.name(loaded.variant.name)}-sensitivity")
-    files.check_replaceable(output, REPORT, wanted.force)
-    state = output.parent / f".{output.name}.measured.json"
-    known = _read_state(state, key)
+    outputs.check(output, KIND, wanted.force, wanted.inputs)
     return Work(
         wanted=wanted,
         choice=choice,
@@ -195,10 +149,7 @@ def prepare(wanted: Request, steps: Steps) -> Work:
         data=data,
         fit=fit,
         output=output,
-        state=state,
         key=key,
-        known={layer.name: layer for layer in known or ()},
-        discarded=known is None,
     )
 
 
@@ -209,7 +160,18 @@ def measure(work: Work, steps: Steps) -> Result:
         RequestError: a photograph or the folder to write is bad.
         KeyboardInterrupt: with a sentence on how to go on.
     """
+    with outputs.owned(work.output) as place, interrupts.resumable(place.state):
+        return _measured(work, Kept(place.state / "layers.json", work.key), steps)
+
+
+def _measured(work: Work, kept: Kept, steps: Steps) -> Result:
+    """`measure`; what is done is kept."""
     start = time.monotonic()
+    if kept.found:
+        steps.note(f"{len(kept.found)} layer(s) were measured by an earlier run and are not measured again")
+    if kept.of_another:
+        steps.note(f"{kept.path} is left of a run with another request and of no use to this one: starting afresh")
+    resumed = len(kept.found)
     scheme, layout = work.choice.scheme, LAYOUTS[work.choice.backend]
     skipped: dict[str, None] = dict.fromkeys(work.data.skipped)
     with steps.step("reading photographs", len(work.data)) as advance:
@@ -236,9 +198,9 @@ def measure(work: Work, steps: Steps) -> Result:
     with steps.step("finding ranges", len(work.fit)) as advance:
         find_ranges(edge, layers, work.choice.backend == "coreml", batches(), advance)
 
-    found = dict(work.known)
+    found = kept.found
     with (
-        interrupts.resumable(work.state, lambda: f"{len(found)} of {len(layers)} layers are measured"),
+        interrupts.resumable(kept.path, lambda: f"{len(found)} of {len(layers)} layers are measured"),
         steps.step("measuring layers", 2 + 2 * len(layers)) as advance,
     ):
         network = _Network(edge, layers, photographs)
@@ -250,7 +212,7 @@ def measure(work: Work, steps: Steps) -> Result:
         for name, layer in layers.items():
             if name not in found:
                 found[name] = _measure(name, layer, network, reference, labels, everything, advance)
-                _write_state(work, found)
+                kept.write()
             else:
                 advance(2)
     sensitivity = Sensitivity(
@@ -263,6 +225,7 @@ def measure(work: Work, steps: Steps) -> Result:
     )
     with steps.step("writing"):
         write(work, sensitivity)
+    shutil.rmtree(kept.path.parent, ignore_errors=True)
     return Result(
         folder=work.output,
         sensitivity=sensitivity,
@@ -270,20 +233,19 @@ def measure(work: Work, steps: Steps) -> Result:
         notes=work.loaded.told,
         assumed=work.loaded.assumed,
         doubts=said,
-        resumed=len(work.known),
+        resumed=resumed,
         seconds=time.monotonic() - start,
     )
 
 
 def write(work: Work, sensitivity: Sensitivity) -> None:
-    """The report and its plot, whole or not at all; what was kept for another run goes."""
+    """The report and its plot, whole or not at all."""
     from volo_edge.sensitivity.plot import draw
 
-    with files.new_folder(work.output, REPORT, work.wanted.force) as folder:
+    with outputs.new_folder(work.output, KIND, work.wanted.force, work.wanted.inputs) as folder:
         text = plain.as_json(asdict(sensitivity))
         files.write_text(folder.working / REPORT, f"{text}\n")
         draw(sensitivity, folder.working / PLOT)
-    work.state.unlink(missing_ok=True)
 
 
 def kind(name: str) -> str:
@@ -445,27 +407,3 @@ def _compare(logits: Logits, reference: Logits, labels: Labels | None) -> Measur
         disagreement=100 * (1 - agreement(logits, reference)),
         top1_drop=None if labels is None or single else _top1(reference, labels) - _top1(logits, labels),
     )
-
-
-def _read_state(path: Path, key: dict[str, Any]) -> list[Layer] | None:
-    """What an earlier run has measured; [] where there is nothing, None where it is of another request."""
-    try:
-        kept = json.loads(path.read_bytes())
-        if kept["request"] != key:
-            return None
-        layers = [Layer(**layer) for layer in kept["layers"]]
-        return [replace(x, only=Measured(**x.only), without=Measured(**x.without)) for x in layers]  # type: ignore[arg-type]
-    except FileNotFoundError:
-        return []
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _write_state(work: Work, found: dict[str, Layer]) -> None:
-    """Keep what was measured; the file is replaced whole."""
-    text = json.dumps({"request": work.key, "layers": [asdict(layer) for layer in found.values()]})
-    beside = work.state.with_suffix(".new")
-    with interrupts.held_back():
-        work.state.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(beside, text)
-        os.replace(beside, work.state)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from volo_edge import files, request
+from volo_edge import outputs, request
 from volo_edge.converters.targets import Choice
 from volo_edge.errors import RequestError
 from volo_edge.trained import DEMO_MODEL, ModelRequest
 
-REPORT = "sensitivity.json"  # by which an earlier result is known
+REPORT, PLOT = "sensitivity.json", "sensitivity.svg"
+KIND = outputs.Kind("sensitivity", REPORT, ("request", "measured_on", "layers"), lambda _: (PLOT,))
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Request:
     output: Path | None = None
     force: bool = False
 
+    @property
+    def inputs(self) -> outputs.Inputs:
+        """What it reads."""
+        return *self.model.inputs, self.calibration, self.data
+
 
 def check(wanted: Request) -> Choice:
     """The combination asked for; RequestError for what is wrong with the request and can be seen from it alone."""
@@ -63,5 +69,5 @@ def check(wanted: Request) -> Choice:
     if wanted.data is not None and not wanted.data.exists():
         raise RequestError(f"there is no folder of images at {wanted.data}")
     if wanted.output is not None:
-        files.check_replaceable(wanted.output, REPORT, wanted.force)
+        outputs.check(wanted.output, KIND, wanted.force, wanted.inputs)
     return choice
