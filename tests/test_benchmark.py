@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from tests.command import contents, refusal, run
 from tests.conftest import Converted
-from volo_edge.benchmark import measure, runners
+from volo_edge import machine
+from volo_edge.benchmark import measure, plot, runners
 from volo_edge.benchmark.request import PEERS
 from volo_edge.errors import RequestError
 
@@ -47,6 +48,14 @@ def test_an_artifact_is_timed_beside_eager(executorch_artifact: Converted, tmp_p
     assert all(roof["gops"] > 0 for roof in found["roofs"])
     xml.etree.ElementTree.parse(tmp_path / "new/benchmark.svg")
     assert "pass --force" in refusal(*asked, "--output", tmp_path / "new")
+
+
+def test_a_name_is_drawn_as_it_is(tmp_path: Path) -> None:
+    """A dollar begins no formula, and what nobody sees is escaped."""
+    one = measure.Timed("cost $\\frac{1$ \x1b", "fp32", 2.0, (2.0, 2.0), 1.0, 1.0, None, None, None)
+    found = measure.Benchmark("a$^", (64, 64), 1, 2, 1, (one,), {}, (), machine.Machine("", "a $5 processor", 1), {})
+    plot.draw(found, tmp_path / "plot.svg")
+    xml.etree.ElementTree.parse(tmp_path / "plot.svg")
 
 
 def test_contenders_are_compared_within_a_round() -> None:
