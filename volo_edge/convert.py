@@ -87,7 +87,8 @@ def convert(request: Request, steps: Steps) -> Converted:
     start = time.monotonic()
     choice = check(request)
     target, scheme = choice.target, choice.scheme
-    lower = target.module("lower")
+    with steps.step(f"importing {target.name}"):
+        lower = target.module("lower")
     here, processors = _where(request, steps)
     photographs = find_images(request.photographs or calibration.DEMO_CALIBRATION)
     with steps.step("reading weights"):
