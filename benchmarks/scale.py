@@ -69,7 +69,7 @@ def timed(found: list[dict[str, Any]], folders: list[Path], threads: int) -> Non
             (batch,) = stream(some, artifact.read(folder).manifest.preprocessing, 1)
             np.save(images := Path(place) / f"{number}.npy", batch.inputs)
             asked[str(number)] = {"kind": "artifact", "folder": str(folder), "images": str(images), "threads": threads}
-        times, ready, refused = race(asked, ROUNDS, RUNS, threads, Steps(None))
+        times, ready, refused = race(asked, ROUNDS, RUNS, threads, Path(place), Steps(None))
     if refused:
         raise SystemExit(f"{refused}")
     for number, one in enumerate(found):

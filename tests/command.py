@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from volo_edge.console import STEP
+
 COMMAND = Path(sys.executable).with_name("volo-edge")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit status and what it wrote."""
+    """How a command ended: its exit status, what it wrote, and the lines of progress among what it wrote to `err`."""
 
     status: int
     out: str
     err: str
+    steps: tuple[str, ...] = ()
 
 
 def start(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
@@ -36,7 +39,9 @@ def end(process: subprocess.Popen[str], timeout: float = 300) -> Ended:
         out, err = process.communicate(timeout=timeout)
     finally:
         process.kill()
-    return Ended(process.returncode, out, err)
+    lines = err.splitlines(keepends=True)
+    rest = "".join(line for line in lines if not line.startswith(STEP))
+    return Ended(process.returncode, out, rest, tuple(line.rstrip() for line in lines if line.startswith(STEP)))
 
 
 def run(*arguments: str | Path, **options: Any) -> Ended:

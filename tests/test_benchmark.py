@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import tempfile
+import time
 import xml.etree.ElementTree
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,8 +19,10 @@ from torch.nn import functional as F
 
 from tests.command import contents, refusal, run
 from tests.conftest import Converted
-from volo_edge.benchmark import measure, runners
+from volo_edge import machine
+from volo_edge.benchmark import measure, plot, runners
 from volo_edge.benchmark.request import PEERS
+from volo_edge.errors import RequestError
 
 ABSENT = [name for name, peer in PEERS.items() if peer.missing]
 
@@ -41,6 +48,14 @@ def test_an_artifact_is_timed_beside_eager(executorch_artifact: Converted, tmp_p
     assert all(roof["gops"] > 0 for roof in found["roofs"])
     xml.etree.ElementTree.parse(tmp_path / "new/benchmark.svg")
     assert "pass --force" in refusal(*asked, "--output", tmp_path / "new")
+
+
+def test_a_name_is_drawn_as_it_is(tmp_path: Path) -> None:
+    """A dollar begins no formula, and what nobody sees is escaped."""
+    one = measure.Timed("cost $\\frac{1$ \x1b", "fp32", 2.0, (2.0, 2.0), 1.0, 1.0, None, None, None)
+    found = measure.Benchmark("a$^", (64, 64), 1, 2, 1, (one,), {}, (), machine.Machine("", "a $5 processor", 1), {})
+    plot.draw(found, tmp_path / "plot.svg")
+    xml.etree.ElementTree.parse(tmp_path / "plot.svg")
 
 
 def test_contenders_are_compared_within_a_round() -> None:
@@ -76,8 +91,58 @@ def test_fold_as_a_transposed_convolution(data: st.DataObject, padding: int, siz
 
 def test_a_runtime_that_refuses_says_why(tmp_path: Path) -> None:
     asked = {"kind": "artifact", "folder": str(tmp_path), "threads": 1, "images": str(tmp_path / "absent.npy")}
-    with measure._working(asked, 1) as worker:
+    with measure._scratch() as place, measure._working(asked, 1, place) as worker:
         assert "absent.npy" in worker.hear()["error"]
+
+
+# what a runtime writes, in a process that it started too, before the contender is ready and while it has its turn
+LITTER = """
+import json, os, subprocess, sys, tempfile, time
+write = "import tempfile, time; open(tempfile.mkdtemp() + '/big', 'w').write('x'); time.sleep(60)"
+subprocess.Popen([sys.executable, "-c", write])
+while sum(map(len, (files for *_, files in os.walk(tempfile.gettempdir())))) < 1:
+    time.sleep(0.01)
+print(json.dumps({"logits": [], "memory": 0}), flush=True)
+for line in sys.stdin:
+    tempfile.mkdtemp()
+    print(json.dumps({"milliseconds": [1.0]}), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="ends groups of processes, which are POSIX")
+@pytest.mark.parametrize("ends", ["well", "badly", "interrupted"])
+def test_contenders_leave_no_file_and_no_process(ends: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "python", lambda *_: [sys.executable, "-c", LITTER])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    groups: list[int] = []
+    raised = {"badly": RequestError, "interrupted": KeyboardInterrupt}
+
+    def work() -> None:
+        with measure._scratch() as place, ExitStack() as running:
+            for _ in range(2):
+                worker = running.enter_context(measure._working({}, 1, place))
+                groups.append(worker._process.pid)
+                assert "error" not in worker.hear()
+                assert worker.turn(1) == 1
+            assert sum(path.is_file() for path in tmp_path.rglob("*")) >= 2
+            if ends in raised:
+                raise raised[ends]
+
+    with pytest.raises(raised[ends]) if ends in raised else nullcontext():
+        work()
+    assert contents(tmp_path) == {}
+    until = time.monotonic() + 5  # the system takes note
+    while (left := [group for group in groups if _runs(group)]) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not left
+
+
+def _runs(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(
@@ -101,8 +166,8 @@ def test_one_artifact_twice(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_roof_is_a_matrix_product() -> None:
-    with measure._working({"kind": "products", "name": "fp32", "threads": 1}, 1) as worker:
+def test_the_roof_is_a_matrix_product(tmp_path: Path) -> None:
+    with measure._working({"kind": "products", "name": "fp32", "threads": 1}, 1, tmp_path) as worker:
         assert worker.hear() == {"logits": [], "memory": None}
         milliseconds = worker.turn(2)
     assert 1 < 2e-6 * measure.PRODUCTS * measure.ROOFLINE**3 / milliseconds < 1e5  # 10^9 operations a second

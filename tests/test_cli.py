@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pickle
@@ -23,11 +24,13 @@ from safetensors.torch import load_file, save_file
 from tests.command import COMMAND, contents, end, one_line, refusal, run, start, temporary, untouched
 from tests.conftest import Converted
 from tests.small import model_info
-from volo_edge import __version__, artifact, machine
+from volo_edge import __version__, artifact, cli, machine, plain, show
 from volo_edge.artifact import Manifest
 from volo_edge.calibration import DEMO_CALIBRATION, DEMO_VALIDATION, DEMO_WEIGHTS
 from volo_edge.calibration.images import find_images
+from volo_edge.console import Console
 from volo_edge.converters.targets import TARGETS
+from volo_edge.errors import GateError
 from volo_edge.preprocess import Preprocessing
 from volo_edge.quantize import SCHEMES
 from volo_edge.validate.parity import not_run
@@ -131,10 +134,8 @@ def test_a_result_that_cannot_be_written(arguments: tuple[str, ...]) -> None:
 def test_a_package_that_is_not_installed() -> None:
     program = "import sys; sys.modules['torch'] = None; from volo_edge.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "convert", "--target", "coreml"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("volo-edge: torch is not installed: 'volo-edge doctor' tells")
-    assert len(ended.stderr.splitlines()) == 1
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert one_line(end(process)).startswith("torch is not installed: 'volo-edge doctor' tells")
 
 
 def test_a_reader_that_has_seen_enough() -> None:
@@ -183,6 +184,82 @@ def test_predict_and_inspect(executorch_artifact: Converted, coreml_artifact: Co
         ended = run("inspect", folder)
         assert (ended.status, ended.err) == (0, "")
         assert "volo_cifar10" in ended.out and "…" not in ended.out
+
+
+# Programs that read what is printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("convert", "--json"), "arguments are required: --target"),
+        (("--json",), "see 'volo-edge --help'"),
+        (("models", "--jsn", "--js"), "unrecognized arguments: --jsn"),
+        (("inspect", "ab\x1b[2J\u202esent", "--json"), r"ab\x1b[2J\u202esent is not there"),
+        (("convert", "--target", "coreml", "--output", "a" * 240, "--json"), "its name is too long"),
+        (
+            ("convert", "--target", "coreml", "--image-size", "1000000", "--json"),
+            "one attention layer over",
+        ),
+        (("convert", "--target", "coreml", "--resize", "99999", "--json"), "1 at least and 16384 at most"),
+    ],
+)
+def test_a_refusal_in_json(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    ended = run(*arguments, cwd=tmp_path)
+    error = json.loads(ended.out)["error"]
+    assert said in ended.err and "\x1b" not in ended.err + ended.out
+    assert error.keys() == {"message", "status", "kind"}
+    assert (ended.status, error["status"], error["kind"]) == (2, 2, "request")
+    assert f"volo-edge: {plain.line(error['message'])}\n" == ended.err
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (GateError("not good\nenough"), 3, "gate"),
+        (KeyboardInterrupt(), 2, "interrupted"),
+        (ValueError("\x1b[2J"), 1, "bug"),
+        (OSError(28, "No space left", "there"), 2, "request"),
+        (MemoryError(), 2, "request"),
+    ],
+)
+@pytest.mark.parametrize("json_wanted", [True, False])
+def test_whatever_comes_after_the_result_there_is_one_object(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+    kind: str,
+    json_wanted: bool,
+) -> None:
+    def models(args: argparse.Namespace, console: Console) -> None:
+        """Fail."""
+        console.result({"result": 1})
+        raise error
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(cli, "models", models)
+    assert cli.main(["models", *["--json"][:json_wanted]]) == status
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    out, err = capfd.readouterr()
+    last = err.splitlines()[-1]
+    assert "\x1b" not in err and (kind == "bug" or len(err.splitlines()) == 1)
+    if json_wanted:
+        found = json.loads(out)
+        assert found["result"] == 1
+        assert (found["error"]["status"], found["error"]["kind"]) == (status, kind)
+        assert last == f"volo-edge: {plain.line(found['error']['message'])}"
+    else:
+        assert out == ""
+
+
+def test_a_printed_command_can_be_pasted() -> None:
+    assert show.command("volo-edge", "predict", Path("my models/d'1"), "PHOTO.jpg") == (
+        """volo-edge predict 'my models/d'"'"'1' PHOTO.jpg"""
+    )
+    assert show.command("cd", Path("-x"), "--app", Path("a")) == "cd ./-x --app a"
 
 
 # Requests that nothing takes

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 
 import pytest
+
+from volo_edge.console import Console
 
 PROGRAM = """
 import os, sys, time
@@ -47,4 +50,24 @@ def test_a_terminal_shows_progress_and_no_noise() -> None:
 
 def test_a_pipe_gets_the_result_alone() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("the result\n", "")
+    assert (done.stdout, done.stderr) == ("the result\n", "step: working hard\n")
+
+
+def test_a_log_shows_how_far_a_long_step_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    log = io.StringIO()
+    with Console(io.StringIO(), log, json=True).progress() as steps, steps.step("lowering", 100) as advance:
+        for _ in range(100):
+            now += 0.5
+            advance()
+    assert log.getvalue().splitlines() == ["step: lowering", *(f"step: lowering, {n} of 100" for n in (20, 40, 60, 80))]
+
+
+def test_a_terminal_shows_a_step_as_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    screen.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setenv("TERM", "xterm")
+    with Console(io.StringIO(), screen, json=False).progress() as steps, steps.step("loading [/b] \x1b]0;mine\x07"):
+        pass
+    assert "loading [/b] \\x1b]0;mine\\x07" in screen.getvalue()

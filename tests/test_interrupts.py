@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.command import contents
-from volo_edge.errors import RequestError
+from volo_edge.errors import INTERRUPTED, RequestError
 from volo_edge.files import MANIFEST
-from volo_edge.interrupts import heard, held_back
+from volo_edge.interrupts import heard, held_back, resumable
 from volo_edge.outputs import ARTIFACT, new_folder
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
@@ -151,3 +153,83 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
         (folder.working / MANIFEST).write_text(MARK["new"])
     monkeypatch.undo()
     assert contents(tmp_path) == {"made": None, f"made/{MANIFEST}": MARK["old"].encode()}
+
+
+# tells when the command's own first import begins
+STARTED = """
+import sys
+from volo_edge.entry import main
+
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "signal":
+            sys.stderr.write("started\\n")
+            sys.stderr.flush()
+
+sys.modules.pop("signal", None)
+sys.meta_path.insert(0, Watch())
+sys.exit(main())
+"""
+
+
+def _interrupted(delay: float, *arguments: str) -> tuple[int, str, str]:
+    """How a command ended that was interrupted `delay` seconds after Python had begun; (status, out, err)."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", STARTED, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None and process.stderr.readline() == "started\n"
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, out, err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+def test_interrupted_at_any_moment_is_a_line(tmp_path: Path) -> None:
+    """From the first import of ours on, of which most moments are within imports."""
+    soon = (0.0, 0.003, 0.01, 0.02, 0.04, 0.07, 0.1)
+    convert = ("convert", "--target", "executorch", "--output", str(tmp_path / "new"), "--json")
+    verbs = {
+        ("--version",): soon,
+        ("predict", str(tmp_path), str(tmp_path)): soon,
+        ("models", "--json"): soon,
+        convert: (0.0, 0.01, 0.05, 0.15, 0.6, 1.2),
+    }
+    ended = 0
+    for verb, moments in verbs.items():
+        for delay in moments:
+            status, out, err = _interrupted(delay, *verb)
+            lines = [line for line in err.splitlines() if not line.startswith("step: ")]
+            assert "Traceback" not in err and len(lines) <= 1, (verb, delay, err)
+            if lines == [f"volo-edge: {INTERRUPTED}"]:
+                ended += 1
+                assert status == 2
+                if "--json" in verb:
+                    assert json.loads(out) == {"error": {"message": INTERRUPTED, "status": 2, "kind": "interrupted"}}
+                else:
+                    assert out in ("", out.rstrip() + "\n")
+            else:  # it was done before
+                assert verb[0] != "convert" and status in (0, 2), (verb, delay, status, out, err)
+    assert ended >= 10  # of 27
+    assert contents(tmp_path) == {}
+
+
+def test_what_is_kept_is_said_once_by_who_knows_most(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+
+    def stopped(*done: Callable[[], str]) -> str:
+        with ExitStack() as around:
+            caught = around.enter_context(pytest.raises(KeyboardInterrupt))
+            around.enter_context(resumable(state))
+            for one in done:
+                around.enter_context(resumable(state, one))
+            raise KeyboardInterrupt
+        return str(caught.value)
+
+    assert stopped() == stopped(lambda: "nothing") == ""
+    state.write_text("some")
+    assert stopped() == f"interrupted; what is done is kept in {state}: the same command goes on from there"
+    assert stopped(lambda: "3 of 8 are done") == "interrupted; 3 of 8 are done: the same command goes on from there"

@@ -272,7 +272,7 @@ def test_independent_labels_have_figures_of_their_own(tmp_path: Path, photograph
     rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {14, 7}
     first = next(line for line in text.partition("Labels of two")[2].splitlines() if "dog" in line)
-    assert first.startswith("| <b>dog</b> \\| 24 |")  # whose F1 falls most
+    assert first.startswith(r"| \<b\>dog\</b\> \| 24 |")  # whose F1 falls most
     for picture in (plots.intervals(made), plots.accuracy_against(made, "size", [1.0, 2.0], "MB")):
         assert "label accuracy" in picture and "top-1" not in picture
 

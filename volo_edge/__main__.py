@@ -2,6 +2,6 @@
 
 import sys
 
-from volo_edge.cli import main
+from volo_edge.entry import main
 
 sys.exit(main())

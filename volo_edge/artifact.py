@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from volo_edge import files
+from volo_edge import files, plain
 from volo_edge.activation import Activation
 from volo_edge.converters.program import HalfPrecision
 from volo_edge.converters.targets import TARGETS
@@ -312,7 +312,7 @@ def describe_files(folder: Path, model: str, cases: tuple[SelftestCase, ...]) ->
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json`, the last file of an artifact."""
-    files.write_text(folder / files.MANIFEST, json.dumps(as_json(manifest), indent=2, ensure_ascii=False) + "\n")
+    files.write_text(folder / files.MANIFEST, plain.as_json(as_json(manifest)) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,14 +8,16 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from volo_edge import __version__, interrupts, show
-from volo_edge.console import Console, captured
-from volo_edge.errors import GateError, RequestError, did_you_mean
+from volo_edge import __version__, interrupts, outputs, plain, show
+from volo_edge.console import Console, Steps, captured
+from volo_edge.entry import wants_json
+from volo_edge.errors import Ending, GateError, RequestError, did_you_mean, ending
 
 if TYPE_CHECKING:
     from volo_edge.selftest import Tested
@@ -42,6 +44,13 @@ def _model(args: argparse.Namespace) -> ModelRequest:
     return ModelRequest(**{name.name: getattr(args, name.name) for name in fields(ModelRequest)})
 
 
+@contextmanager
+def _importing(steps: Steps) -> Iterator[None]:
+    """Around the import of torch, whose C++ aborts the process when an exception comes up in it."""
+    with steps.step("importing torch"), interrupts.held_back():
+        yield
+
+
 def convert(args: argparse.Namespace, console: Console) -> None:
     """Convert a VOLO to a file that phones run, and prove the file."""
     from volo_edge.request import Request, check
@@ -65,7 +74,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
     )
     check(request)
     with console.progress() as steps:
-        with steps.step("importing torch"):
+        with _importing(steps):
             from volo_edge.artifact import as_json
             from volo_edge.convert import convert as run
         result = run(request, steps)
@@ -119,7 +128,7 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
             tested = selftest.run(found, args.runtime, args.arm64_cpu, steps)
     if args.profile:
         with console.progress() as steps:
-            with steps.step("importing torch"):
+            with _importing(steps):
                 from volo_edge.profile import profile as run
             processors = (args.arm64_cpu or USUAL) if args.runtime == "arm64" else ()
             profile = run(found, args.threads, steps, processors)
@@ -172,7 +181,7 @@ def benchmark(args: argparse.Namespace, console: Console) -> None:
     )
     check(request)
     with console.progress() as steps:
-        with steps.step("importing torch"):
+        with _importing(steps):
             from volo_edge.benchmark.measure import benchmark as run
         result = run(request, steps)
     if console.json:
@@ -229,7 +238,7 @@ def sensitivity(args: argparse.Namespace, console: Console) -> None:
     )
     check(request)
     with console.progress() as steps:
-        with steps.step("importing torch"):
+        with _importing(steps):
             from volo_edge.sensitivity.measure import measure, prepare
         result = measure(prepare(request, steps), steps)
     if console.json:
@@ -254,8 +263,8 @@ def reference(args: argparse.Namespace, console: Console) -> None:
         force=args.force,
     )
     check(request)
-    with console.progress() as steps:
-        with steps.step("importing torch"):
+    with interrupts.resumable(outputs.state(request.output)), console.progress() as steps:
+        with _importing(steps):
             from volo_edge.reference.compute import compute
         result = compute(request, steps)
     if console.json:
@@ -293,8 +302,8 @@ def evaluate(args: argparse.Namespace, console: Console) -> None:
         command=args.command,
     )
     check(request)
-    with console.progress() as steps:
-        with steps.step("importing torch"):
+    with interrupts.resumable(outputs.state(request.output)), console.progress() as steps:
+        with _importing(steps):
             from volo_edge.evaluate.measure import evaluate as run
             from volo_edge.evaluate.prepare import prepare
         result = run(prepare(request, steps), steps)
@@ -346,7 +355,7 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
 
 def pixels(text: str) -> tuple[int, int]:
     """(height, width) of "224" or "96x160"."""
-    sides = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    sides = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text, re.ASCII)
     if not sides:
         raise argparse.ArgumentTypeError(f"'{text}' is no image size: give a number of pixels, or HEIGHTxWIDTH")
     return int(sides[1]), int(sides[2] or sides[1])
@@ -370,7 +379,11 @@ def parser() -> Parser:
 
     def verb(run: Any) -> Parser:
         added: Parser = verbs.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, epilog=EXIT_STATUS)
-        added.add_argument("--json", action="store_true", help="the result as JSON on standard output, and only that")
+        added.add_argument(
+            "--json",
+            action="store_true",
+            help="the result, or the error, as one JSON object on standard output",
+        )
         added.set_defaults(run=run)
         return added
 
@@ -542,32 +555,33 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    console = None
     try:
         with interrupts.heard():
-            args = parser().parse_args(argv)
-            args.command = shlex.join(["volo-edge", *(sys.argv[1:] if argv is None else argv)])
+            args = parser().parse_args(words)
+            args.command = shlex.join(["volo-edge", *words])
             with captured(args.json) as console:
                 status = args.run(args, console)
+                console.finish()
         return int(status or 0)
-    except RequestError as error:
-        return _fail(str(error), 2)
-    except GateError as error:
-        return _fail(str(error), 3)
-    except KeyboardInterrupt as interrupt:
-        return _fail(str(interrupt) or "interrupted; no half-written output was left", 2)
     except BrokenPipeError:  # whoever read the result has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
-    except OSError as error:
-        place = f" {error.filename}" if error.filename else ""
-        return _fail(f"cannot read or write{place}: {error.strerror or error}", 2)
-    except ModuleNotFoundError as error:
-        return _fail(f"{error.name} is not installed: 'volo-edge doctor' tells what is missing and how to get it", 2)
-    except Exception:
-        traceback.print_exc()
-        return _fail("this is a bug in volo-edge; VOLO_EDGE_VERBOSE=1 shows what its libraries said", 1)
+    except (Exception, KeyboardInterrupt) as error:
+        end = ending(error)
+        if end.kind == "bug":
+            for line in traceback.format_exc().splitlines():
+                print(plain.line(line), file=sys.stderr)
+        return _fail(end, wants_json(words) if console is None else console.json, console)
 
 
-def _fail(message: str, status: int) -> int:
-    print(f"volo-edge: {' '.join(message.split())}", file=sys.stderr)
-    return status
+def _fail(end: Ending, json: bool, console: Console | None) -> int:
+    """Say how a command ends that does not end well: in a line, and where JSON is wanted in the one object there is."""
+    print(f"volo-edge: {plain.line(end.message)}", file=sys.stderr)
+    if json and sys.stdout is not None and not (console and console.finished):
+        with suppress(OSError):  # standard output is what is bad
+            text = plain.as_json((console.told if console else {}) | end.as_json())
+            sys.stdout.buffer.write(f"{text}\n".encode())
+            sys.stdout.flush()
+    return end.status

@@ -1,24 +1,32 @@
 """What a person sees of a command: results on standard output, progress and problems on standard error.
 
+All that is printed goes through here, and what names and files hold is shown as `plain.line` has it: no text of others
+reaches a terminal as a command to it.
+
 The libraries that convert a model print to both, from Python and from C++; while a command runs, what they print is
 kept aside. With VOLO_EDGE_VERBOSE=1 it is shown.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from volo_edge import plain
 from volo_edge.errors import RequestError
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.progress import Progress
+
+
+STEP = "step: "  # how a line of progress begins, by which a program that reads a log tells it from others
+SECONDS_BETWEEN = 10.0  # two lines of one step
 
 
 class Console:
@@ -27,23 +35,35 @@ class Console:
     Args:
         out, err: where results and messages go.
         json: whether results are wanted as JSON.
+
+    Attributes:
+        told: the command's result for programs, as far as it is known.
+        finished: whether it was printed.
     """
 
     def __init__(self, out: TextIO, err: TextIO, json: bool) -> None:
         self.out, self.err, self.json = out, err, json
+        self.told: dict[str, Any] = {}
+        self.finished = False
 
     def result(self, values: dict[str, Any]) -> None:
-        """The command's result for programs."""
-        print(json.dumps(values, indent=2, ensure_ascii=False), file=self.out)
+        """The command's result for programs. It is printed at the end: one object, whatever comes after this."""
+        self.told |= values
+
+    def finish(self) -> None:
+        """Print the result for programs, where it is wanted."""
+        if self.json:
+            self.finished = True
+            print(plain.as_json(self.told), file=self.out)
 
     def say(self, text: str = "") -> None:
         """A line of the result for people; nothing where JSON is wanted."""
         if not self.json:
-            print(text, file=self.out)
+            print(plain.line(text), file=self.out)
 
     def note(self, text: str) -> None:
         """A line that is worth knowing and is not the result."""
-        print(f"note: {text}", file=self.err, flush=True)
+        print(f"note: {plain.line(text)}", file=self.err, flush=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> None:
         """A table for people; the columns named in `numbers` are set flush right."""
@@ -56,18 +76,18 @@ class Console:
         for column in columns:
             table.add_column(column, justify="right" if column in numbers else "left", no_wrap=column in numbers)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(plain.line, row))
         self._rich(self.out).print(table)
 
     @contextmanager
     def progress(self) -> Iterator[Steps]:
-        """Shows the steps of a long command, where standard error is a terminal."""
+        """Shows the steps of a long command: as bars on a terminal, elsewhere in lines, with `--json` too."""
         if not self.err.isatty():
-            yield Steps(None, self.err)
+            yield Steps(_Lines(self.err), self)
             return
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
         shown = Progress(
             *columns,
             console=self._rich(self.err),
@@ -76,40 +96,85 @@ class Console:
             redirect_stderr=False,
         )
         with shown as progress:
-            yield Steps(progress, self.err)
+            yield Steps(_Bars(progress), self)
 
     @staticmethod
     def _rich(stream: TextIO) -> RichConsole:
         from rich.console import Console as RichConsole
 
         width = None if stream.isatty() else 160  # a pipe has no width, and a folded table cannot be read by a program
-        return RichConsole(file=stream, width=width, highlight=False, markup=False)
+        return RichConsole(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 class Steps:
-    """The steps of a command, one at a time."""
+    """The steps of a command, one at a time.
 
-    def __init__(self, progress: Progress | None, err: TextIO | None = None) -> None:
-        self._progress, self._err = progress, err
+    Args:
+        shown: shows one; None for nobody to see them.
+        console: gets the notes; None for nobody to hear them.
+    """
+
+    def __init__(self, shown: _Bars | _Lines | None, console: Console | None = None) -> None:
+        self._shown, self._console = shown, console
 
     def note(self, text: str) -> None:
         """A line that is worth knowing while the work goes on."""
-        if self._progress is not None:
-            self._progress.console.print(f"note: {text}")
-        else:
-            print(f"note: {text}", file=self._err or sys.stderr, flush=True)
+        if isinstance(self._shown, _Bars):
+            self._shown.note(plain.line(text))
+        elif self._console is not None:
+            self._console.note(text)
 
     @contextmanager
     def step(self, what: str, total: int | None = None) -> Iterator[Any]:
         """Around one step; yields a function to call with how many of `total` are done since the last call."""
-        if self._progress is None:
+        if self._shown is None:
             yield lambda count=1: None
             return
-        progress, task = self._progress, self._progress.add_task(what, total=total)
+        with self._shown.step(plain.line(what), total) as advance:
+            yield advance
+
+
+class _Bars:
+    """A step is a bar that is gone when it ends."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        self._progress.console.print(f"note: {text}")
+
+    @contextmanager
+    def step(self, what: str, total: int | None) -> Iterator[Callable[..., None]]:
+        task = self._progress.add_task(what, total=total)
         try:
-            yield lambda count=1: progress.advance(task, count)
+            yield lambda count=1: self._progress.advance(task, count)
         finally:
-            progress.remove_task(task)
+            self._progress.remove_task(task)
+
+
+class _Lines:
+    """A step is a line when it begins, and where it has a total another now and then: a log shows what takes long."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @contextmanager
+    def step(self, what: str, total: int | None) -> Iterator[Callable[..., None]]:
+        self._say(what)
+        done, last = 0, time.monotonic()
+
+        def advance(count: int = 1) -> None:
+            nonlocal done, last
+            done += count
+            if total and done < total and time.monotonic() - last >= SECONDS_BETWEEN:
+                last = time.monotonic()
+                self._say(f"{what}, {done} of {total}")
+
+        yield advance
+
+    def _say(self, text: str) -> None:
+        print(f"{STEP}{text}", file=self._stream, flush=True)
 
 
 @contextmanager

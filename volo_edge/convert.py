@@ -40,7 +40,7 @@ from volo_edge.quantize import Scheme
 from volo_edge.quantize.export import quantize
 from volo_edge.quantize.layers import precisions
 from volo_edge.quantize.transforms import ROBUST
-from volo_edge.request import Request, check
+from volo_edge.request import Request, check, failed_output
 from volo_edge.trained import Assumed
 from volo_edge.validate.parity import Parity, compare, not_run
 from volo_edge.validate.reference import float_logits
@@ -87,7 +87,8 @@ def convert(request: Request, steps: Steps) -> Converted:
     start = time.monotonic()
     choice = check(request)
     target, scheme = choice.target, choice.scheme
-    lower = target.module("lower")
+    with steps.step(f"importing {target.name}"):
+        lower = target.module("lower")
     here, processors = _where(request, steps)
     photographs = find_images(request.photographs or calibration.DEMO_CALIBRATION)
     with steps.step("reading weights"):
@@ -182,7 +183,7 @@ def convert(request: Request, steps: Steps) -> Converted:
         artifact.write_manifest(folder.working, manifest)
         failed = [one for one in parities if one.passed is False]
         if failed:
-            folder.path = output.with_name(f"{output.name}-parity-failed")
+            folder.path = failed_output(output)
             folder.force = True  # an earlier failure of the same conversion is of no use
     if failed:
         where = "; ".join(f"{p.processor}: relative error {p.relative_error:.1e} on {p.images} images" for p in failed)

@@ -80,7 +80,10 @@ def _executorch() -> Finding:
     """Whether a .pte can be run here; in another process, which a broken library may take down."""
     what, needed = "run .pte files", "ExecuTorch's runtime with XNNPACK"
     program = "import torch; from executorch.extension.pybindings import _C; print(*_C._get_registered_backend_names())"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    try:
+        result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return Finding(what, needed, "not loaded within 120 s", False, "end other programs and look again")
     if "XnnpackBackend" in result.stdout:
         return Finding(what, needed, "yes", True)
     reason = (result.stderr.strip() or "no XnnpackBackend in it").splitlines()[-1]

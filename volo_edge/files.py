@@ -19,8 +19,8 @@ def sha256(path: Path) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()
-    names = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
-    lines = "".join(f"{sha256(path / name)} {name}\n" for name in names)
+    inside = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    lines = "".join(f"{sha256(path / name)} {name}\n" for name in inside)
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_type_hints
 
+from volo_edge import plain
 from volo_edge.errors import RequestError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Format(Generic[T]):
 
     def as_json(self, value: T) -> dict[str, Any]:
         """`value` as JSON has it; a number that is not finite is null."""
-        values: dict[str, Any] = json.loads(self._adapter.dump_json(value))
+        values: dict[str, Any] = json.loads(plain.as_json(self._adapter.dump_python(value, mode="json")))
         return values
 
     def schema(self) -> dict[str, Any]:

@@ -110,6 +110,11 @@ class NewFolder:
     force: bool
 
 
+def state(output: Path) -> Path:
+    """Where work for `output` that may be stopped keeps what it has done, see `Place.state`."""
+    return _place(output).state
+
+
 def check(path: Path, kind: Kind, force: bool, inputs: Inputs = ()) -> None:
     """RequestError where an output may not be written to `path`.
 
@@ -345,9 +350,13 @@ def _remove(path: Path) -> None:
 
 @contextmanager
 def _errors_named(path: Path, place: Place) -> Iterator[None]:
-    """Errors of writing are one line that names the output, not the hidden folder that is gone by then."""
+    """Errors are one line that names the output, not the hidden folder that is gone by then."""
     try:
         yield
+    except RequestError as error:
+        if str(place.new) in str(error):
+            raise RequestError(str(error).replace(str(place.new), str(path))) from error
+        raise
     except (OSError, RuntimeError) as error:
         if reason := _no_room(error):
             # the converters write parts of the file there first

@@ -68,7 +68,16 @@ def check(request: Request) -> Choice:
     check_calibration(choice.scheme, request.model.weights, request.photographs)
     if request.output is not None:
         outputs.check(request.output, outputs.ARTIFACT, request.force, request.inputs)
+        outputs.check(failed_output(request.output), outputs.ARTIFACT, True, request.inputs)
     return choice
+
+
+def failed_output(output: Path) -> Path:
+    """The folder that has the artifact for `output` where its file fails the parity check.
+
+    An earlier one there is of no use and is replaced.
+    """
+    return output.with_name(f"{output.name}-parity-failed")
 
 
 def check_runtime(runtime: str | None, *backends: str) -> None:
@@ -110,6 +119,8 @@ def check_model(model: ModelRequest) -> None:
         variant = variants.find(model.model or variants.DEMO)
     if variant is not None and model.image_size is not None:
         replace(variant.architecture, image_size=model.image_size)  # which refuses what the grid cannot hold
+    elif model.image_size is not None:
+        variants.check_attention(model.image_size)
     if model.architecture is not None and model.model is not None:
         raise RequestError("--model and --architecture both say which model it is: give one of them")
     trained.check(model)

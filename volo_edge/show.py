@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
     from volo_edge.sensitivity.measure import Result
     from volo_edge.trained import Assumed
     from volo_edge.validate.parity import Parity
+
+
+def command(*words: object) -> str:
+    """A command to be pasted: every word in it, a path for one, is one word of a shell's too."""
+    texts = map(str, words)
+    return shlex.join(f"./{text}" if text.startswith("-") and not text.startswith("--") else text for text in texts)
 
 
 def size(count: float) -> str:
@@ -187,8 +194,8 @@ def converted(console: Console, result: Converted) -> None:
     if graph.delegate_calls is not None:
         outside = ", ".join(op.operator for op in graph.undelegated_ops) or "no operator"
         console.say(f"graph    {graph.delegate_calls} delegate call(s), {outside} outside")
-    console.say(f"next     volo-edge predict {result.folder} PHOTO.jpg")
-    console.say(f"         volo-edge inspect {result.folder}")
+    console.say(f"next     {command('volo-edge', 'predict', result.folder, 'PHOTO.jpg')}")
+    console.say(f"         {command('volo-edge', 'inspect', result.folder)}")
     if manifest.target == "coreml":
         console.say(f"         drag {model.path} into Xcode")
     if advice := SCHEMES[manifest.quantization.scheme].advice:
@@ -403,8 +410,8 @@ def sensitivity(console: Console, result: Result) -> None:
     console.say(f"measured on {found.measured_on}")
     console.say(f"wrote    {result.folder}/{REPORT} and {PLOT}, {result.seconds:.0f} s")
     console.say(f"next     look at {result.folder}/{PLOT}")
-    convert = f"volo-edge convert --target {request['target']} --backend {request['backend']}"
-    console.say(f"         {convert} --quantize {request['scheme']['name']} to measure a file")
+    convert = ("volo-edge", "convert", "--target", request["target"], "--backend", request["backend"])
+    console.say(f"         {command(*convert, '--quantize', request['scheme']['name'])} to measure a file")
 
 
 def reference(console: Console, result: ReferenceResult) -> None:
@@ -419,7 +426,8 @@ def reference(console: Console, result: ReferenceResult) -> None:
     assumed(console, result.assumed)
     console.say(f"device   {record.device_name}, {record.arithmetic}, torch {record.versions['torch']}")
     console.say(f"data     {int(found.read.sum())} photographs, list sha256 {record.list_sha256[:16]}")
-    console.say(f"next     volo-edge evaluate ARTIFACT --data DIR --reference {result.path}")
+    evaluate = command("volo-edge", "evaluate", "ARTIFACT", "--data", "DIR", "--reference", result.path)
+    console.say(f"next     {evaluate}")
 
 
 def evaluated(console: Console, result: EvaluationResult) -> None:
@@ -511,8 +519,9 @@ def app(console: Console, result: App, artifact: Path) -> None:
         console.say(f"next     open {result.folder} in Android Studio, or build it with gradle assembleDebug")
     else:
         spec = "xcodegen" if manifest.target == "coreml" else "xcodegen --spec executorch.yml"
-        console.say(f"next     cd {result.folder} && {spec} && open VoloEdge.xcodeproj  (on a Mac)")
-    console.say(f"         volo-edge benchmark {artifact} --device {result.platform} --app {result.folder}")
+        console.say(f"next     {command('cd', result.folder)} && {spec} && open VoloEdge.xcodeproj  (on a Mac)")
+    benchmark = ("volo-edge", "benchmark", artifact, "--device", result.platform, "--app", result.folder)
+    console.say(f"         {command(*benchmark)}")
 
 
 def timed(console: Console, result: Benchmark, output: Path) -> None:
@@ -563,4 +572,4 @@ def benchmarked(console: Console, result: Benchmarked) -> None:
         spread = f"90 % {times.p90_ms:.2f}, 99 % {times.p99_ms:.2f}"
         console.say(f"time     median {times.median_ms:.2f} ms, {spread}, of {times.runs} runs")
         console.say(f"         thermal state {times.thermal_before} before, {times.thermal_after} after")
-    console.say(f"next     volo-edge evaluate ... --device-results {result.output}")
+    console.say(f"next     volo-edge evaluate ... {command('--device-results', result.output)}")

@@ -20,6 +20,7 @@ from volo_edge.variants import Architecture, Variant
 INTERPOLATIONS = ("bicubic", "bilinear")
 CROP_MODES = ("center", "squash")
 POOLS = ("token", "avg", "mean")
+_LARGEST = 2**14  # pixels a side that a photograph is resized to
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,8 @@ def _crop(value: Any) -> float:
 
 
 def _size(value: Any) -> tuple[int, int]:
-    if min(value) < 1:
-        raise RequestError("give pixels, 1 at least")
+    if not 1 <= min(value) <= max(value) <= _LARGEST:
+        raise RequestError(f"give pixels, 1 at least and {_LARGEST} at most, which is 0.8 GB a photograph")
     return int(value[0]), int(value[1])
 
 

@@ -6,10 +6,13 @@ file names from the releases of github.com/sail-sg/volo; crops from timm 1.0.31 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from volo_edge.errors import RequestError, did_you_mean
+
+MAX_ATTENTION = 2**32  # bytes in one layer: no app on a phone may have as much memory
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -64,6 +67,7 @@ class Architecture:
                 f"image size {height}x{width}: both sides must be multiples of {patch} pixels, "
                 f"{2 * patch} at least; the nearest that fits is {near}"
             )
+        check_attention(self.image_size, 2 * patch, max(self.num_heads, default=1))
         if kernel % 2 == 0 or stride < 1:
             raise RequestError(f"outlook attention needs an odd kernel and a positive stride, not {kernel}/{stride}")
         for width, heads in zip(self.embed_dims, self.num_heads, strict=True):
@@ -88,6 +92,27 @@ class Architecture:
     def coarse_grid(self) -> tuple[int, int]:
         """Tokens (rows, columns) of the transformer stages; an odd last row or column is dropped."""
         return self.grid[0] // 2, self.grid[1] // 2
+
+
+def check_attention(image_size: tuple[int, int], pixels: int = 32, heads: int = 1) -> None:
+    """RequestError where one attention layer needs more than `MAX_ATTENTION` for an image.
+
+    Every head holds a number for each pair of tokens, in single precision: 16 times as many for a side twice as long.
+
+    Args:
+        image_size: (height, width) in pixels.
+        pixels: a side of a token of the transformer stages; 32 is the most that a VOLO has.
+        heads: of the layer.
+    """
+    height, width = image_size
+    tokens = (height // pixels) * (width // pixels)
+    needed = 4 * heads * tokens**2
+    if needed > MAX_ATTENTION:
+        side = math.isqrt(math.isqrt(MAX_ATTENTION // (4 * heads))) * pixels
+        raise RequestError(
+            f"image size {height}x{width}: one attention layer over its {tokens} tokens takes {needed / 1e9:,.0f} GB, "
+            f"more than a phone has; take {side}x{side} at most"
+        )
 
 
 @dataclass(frozen=True)

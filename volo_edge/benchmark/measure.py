@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from volo_edge import __version__, artifact, calibration, checkpoint, files, machine, outputs
+from volo_edge import __version__, artifact, calibration, checkpoint, files, interrupts, machine, outputs, plain
 from volo_edge.artifact import Artifact
 from volo_edge.benchmark.request import KIND, PEERS, PLOT, REPORT, Request, check
 from volo_edge.benchmark.runners import PRODUCTS, ROOFLINE
@@ -116,18 +118,27 @@ class Benchmark:
 
 
 class _Worker:
-    """A contender's process."""
+    """A contender's process.
 
-    def __init__(self, asked: dict[str, Any], threads: int) -> None:
+    Args:
+        asked: see `worker`.
+        threads: of its libraries.
+        work: an empty folder for all that it writes, its libraries' temporary files too; whoever made it removes it.
+    """
+
+    def __init__(self, asked: dict[str, Any], threads: int, work: Path) -> None:
         variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+        variables |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work))
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed in stop
+        self._work = work
         self._process = subprocess.Popen(
-            python("volo_edge.benchmark.worker", json.dumps(asked)),
+            python("volo_edge.benchmark.worker", json.dumps(asked | {"work": str(work)})),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
             encoding="utf-8",
             env=os.environ | variables,
+            start_new_session=True,  # Ctrl-C is for the command, which ends this one
         )
 
     def hear(self) -> dict[str, Any]:
@@ -135,6 +146,8 @@ class _Worker:
         assert self._process.stdout is not None
         if line := self._process.stdout.readline():
             answer: dict[str, Any] = json.loads(line)
+            if "error" in answer:  # nobody has that folder when this is read
+                answer["error"] = answer["error"].replace(f"{self._work}{os.sep}", "")
             return answer
         status = self._process.wait()
         self._said.seek(0)
@@ -152,19 +165,36 @@ class _Worker:
         return float(median(answer["milliseconds"]))
 
     def stop(self) -> None:
-        """End the process."""
+        """End the process, and those that it started."""
+        if os.name == "posix":
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.communicate()
         self._said.close()
 
 
 @contextmanager
-def _working(asked: dict[str, Any], threads: int) -> Iterator[_Worker]:
-    worker = _Worker(asked, threads)
+def _working(asked: dict[str, Any], threads: int, place: Path) -> Iterator[_Worker]:
+    """A contender's process, with a folder of its own in `place`."""
+    worker = _Worker(asked, threads, Path(tempfile.mkdtemp(dir=place)))
     try:
         yield worker
     finally:
-        worker.stop()
+        with interrupts.held_back():
+            worker.stop()
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A temporary folder for all contenders together, gone at the end however that comes."""
+    with interrupts.held_back():  # or a folder could be there that nobody knows of
+        place = Path(tempfile.mkdtemp(prefix="volo-edge-benchmark-"))
+    try:
+        yield place
+    finally:
+        with interrupts.held_back():
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def benchmark(request: Request, steps: Steps) -> Benchmark:
@@ -180,20 +210,21 @@ def benchmark(request: Request, steps: Steps) -> Benchmark:
         raise RequestError("the artifacts are of different models: compare those of one")
     threads = request.threads or machine.this().cores
     images = _images(artifacts[0])
-    with tempfile.TemporaryDirectory() as folder:
-        np.save(place := Path(folder) / "images.npy", images)
-        common = {"threads": threads, "images": str(place), "weights": request.weights}
+    with _scratch() as place:
+        np.save(place / "images.npy", images)
+        common = {"threads": threads, "images": str(place / "images.npy"), "weights": request.weights}
         asked: dict[str, dict[str, Any]] = {
             one.folder.resolve().name: {"kind": "artifact", "folder": str(one.folder)} for one in artifacts
         }
         for name in request.against:
             asked[name] = {"kind": "peer", "name": name, "folder": str(artifacts[0].folder)}
         asked = {name: one | common for name, one in asked.items()}
-        times, ready, refused = race(asked, request.rounds, request.runs, threads, steps)
-        roofs = _roofs(threads, request, steps)
+        times, ready, refused = race(asked, request.rounds, request.runs, threads, place, steps)
+        roofs = _roofs(threads, request, place, steps)
     if missing := [one.folder for one in artifacts if one.folder.resolve().name in refused]:
         raise RequestError(f"{missing[0]} cannot run here: {refused[missing[0].resolve().name]}")
-    reference = _reference(request, artifacts[0], images)
+    with steps.step("float reference"):
+        reference = _reference(request, artifacts[0], images)
     what = {one.folder.resolve().name: one.manifest.quantization.scheme for one in artifacts}
     what |= {name: PEERS[name].summary for name in request.against}
     base = next(iter(times.values()))
@@ -242,16 +273,23 @@ def _images(one: Artifact) -> Array:
 
 
 def race(
-    asked: dict[str, dict[str, Any]], rounds: int, runs: int, threads: int, steps: Steps
+    asked: dict[str, dict[str, Any]], rounds: int, runs: int, threads: int, place: Path, steps: Steps
 ) -> tuple[dict[str, list[float]], dict[str, Ready], dict[str, str]]:
-    """Milliseconds of each turn and the first answers, by contender; and why some could not run."""
+    """Milliseconds of each turn and the first answers, by contender; and why some could not run.
+
+    Args:
+        asked: what each contender's process is told, see `worker`, by the contender's name.
+        rounds, runs: turns of each, and runs in a turn.
+        threads: of each.
+        place: a folder for what they write.
+    """
     times: dict[str, list[float]] = {}
     ready, refused = {}, {}
     with ExitStack() as running:
         workers = {}
         with steps.step("making ready", len(asked)) as advance:
             for name, one in asked.items():  # one after the other: together they would want all memory at once
-                worker = running.enter_context(_working(one, threads))
+                worker = running.enter_context(_working(one, threads, place))
                 answer = worker.hear()
                 if "error" in answer:
                     refused[name] = answer["error"]
@@ -267,12 +305,12 @@ def race(
     return times, ready, refused
 
 
-def _roofs(threads: int, request: Request, steps: Steps) -> tuple[Roof, ...]:
+def _roofs(threads: int, request: Request, place: Path, steps: Steps) -> tuple[Roof, ...]:
     """The machine's large matrix products."""
     found = []
     with steps.step("timing matrix products", len(ROOFS)) as advance:
         for name in ROOFS:
-            with _working({"kind": "products", "name": name, "threads": threads}, threads) as worker:
+            with _working({"kind": "products", "name": name, "threads": threads}, threads, place) as worker:
                 if "error" not in worker.hear():
                     milliseconds = min(worker.turn(request.runs) for _ in range(request.rounds))
                     found.append(Roof(name, 2e-6 * PRODUCTS * ROOFLINE**3 / milliseconds))
@@ -305,5 +343,5 @@ def _write(result: Benchmark, request: Request) -> None:
     from volo_edge.benchmark.plot import draw
 
     with outputs.new_folder(request.output, KIND, request.force, request.inputs) as folder:
-        files.write_text(folder.working / REPORT, json.dumps(asdict(result), indent=2, ensure_ascii=False) + "\n")
+        files.write_text(folder.working / REPORT, plain.as_json(asdict(result)) + "\n")
         draw(result, folder.working / PLOT)

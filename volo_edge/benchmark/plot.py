@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from volo_edge import plain
 
 if TYPE_CHECKING:
     from volo_edge.benchmark.measure import Benchmark
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 _OURS, _PEERS = "#117733", "#777777"
 
 
+@rc_context({"text.parse_math": False})  # a dollar in a name is a dollar
 def draw(result: Benchmark, path: Path) -> None:
     """Write the picture, in the format that the name of `path` ends in."""
     from volo_edge.benchmark.request import PEERS
@@ -30,14 +34,15 @@ def draw(result: Benchmark, path: Path) -> None:
     ]
     colours = [_PEERS if one.name in PEERS else _OURS for one in timed]
     axes.barh(rows, times, xerr=spread, color=colours, error_kw={"linewidth": 1})
-    axes.set_yticks(rows, [one.name for one in timed], fontsize=8)
+    axes.set_yticks(rows, [plain.line(one.name) for one in timed], fontsize=8)
     axes.invert_yaxis()
     for row, one in zip(rows, timed, strict=True):
         axes.annotate(f"  {one.milliseconds:.1f}", (max(one.turns), row), va="center", fontsize=8)
     axes.set_xlabel("milliseconds an image: the shorter the better", fontsize=8)
     height, width = result.image_size
     axes.set_title(
-        f"{result.model} at {height}x{width}, batch 1, {result.threads} thread(s)\n{result.machine.processor}",
+        f"{plain.line(result.model)} at {height}x{width}, batch 1, {result.threads} thread(s)\n"
+        f"{result.machine.processor}",
         fontsize=9,
     )
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,6 +1,7 @@
 """A contender in a process of its own: makes itself ready, answers the photographs, then runs when it is told to.
 
-Started with a JSON object on its command line. On standard output, a line of JSON each: first `{"logits": [...],
+Started with a JSON object on its command line, whose `work` is a folder to write into: this process is killed at its
+end, so that whoever started it removes that. On standard output, a line of JSON each: first `{"logits": [...],
 "memory": bytes}`, the latter what loading and running a file added to its peak, or `{"error": "..."}`; then for every
 line "N M" on standard input, M milliseconds of runs after N that warm it up.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -28,27 +28,26 @@ def serve(asked: dict[str, Any]) -> None:
     def answer(**values: Any) -> None:
         print(json.dumps(values), file=answers, flush=True)
 
-    with tempfile.TemporaryDirectory() as work:
-        try:
-            run, images, before = _ready(asked, Path(work))
-            logits = np.concatenate([run(image[None]) for image in images])
-        except Exception as error:  # whatever a runtime refuses VOLO with is its result
-            detail = next(line for line in [*str(error).strip().splitlines(), type(error).__name__] if line)
-            answer(error=f"{type(error).__name__}: {detail}")
-            return
-        memory = None if before is None else machine.peak_memory() - before
-        answer(logits=logits.tolist() if logits.size < 1e6 else [], memory=memory)
-        image = images[:1]
-        for line in sys.stdin:
-            warm, runs = map(int, line.split())
-            for _ in range(warm):
-                run(image)
-            times = []
-            for _ in range(runs):
-                start = time.perf_counter()
-                run(image)
-                times.append(1000 * (time.perf_counter() - start))
-            answer(milliseconds=times)
+    try:
+        run, images, before = _ready(asked, Path(asked["work"]))
+        logits = np.concatenate([run(image[None]) for image in images])
+    except Exception as error:  # whatever a runtime refuses VOLO with is its result
+        detail = next(line for line in [*str(error).strip().splitlines(), type(error).__name__] if line)
+        answer(error=f"{type(error).__name__}: {detail}")
+        return
+    memory = None if before is None else machine.peak_memory() - before
+    answer(logits=logits.tolist() if logits.size < 1e6 else [], memory=memory)
+    image = images[:1]
+    for line in sys.stdin:
+        warm, runs = map(int, line.split())
+        for _ in range(warm):
+            run(image)
+        times = []
+        for _ in range(runs):
+            start = time.perf_counter()
+            run(image)
+            times.append(1000 * (time.perf_counter() - start))
+        answer(milliseconds=times)
 
 
 def _ready(asked: dict[str, Any], work: Path) -> tuple[Any, Any, int | None]:

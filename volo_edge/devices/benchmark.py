@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from volo_edge import artifact, files, outputs
+from volo_edge import artifact, files, outputs, plain
 from volo_edge.app import check_runnable
 from volo_edge.artifact import Artifact
 from volo_edge.console import Steps
@@ -112,7 +111,7 @@ def benchmark(request: Request, steps: Steps) -> Benchmarked:
     results = FORMAT.parse(text, Path(f"results.json of {phone.name}"))
     _check(results, found)
     with outputs.new_file(request.path, KIND, request.force, request.inputs) as working:
-        files.write_text(working, json.dumps(FORMAT.as_json(results), indent=2, ensure_ascii=False) + "\n")
+        files.write_text(working, plain.as_json(FORMAT.as_json(results)) + "\n")
     return Benchmarked(request.path, results)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from volo_edge import __version__, machine, outputs
+from volo_edge import __version__, interrupts, machine, outputs
 from volo_edge.calibration.images import balanced_subset, selected
 from volo_edge.console import Steps
 from volo_edge.errors import RequestError
@@ -84,7 +84,8 @@ def _evaluate(work: Work, state: Path, steps: Steps) -> Result:
     )
     with steps.step("writing"):
         write(report, work.images.root, work.wanted.output, work.wanted.force, work.wanted.inputs)
-    shutil.rmtree(state, ignore_errors=True)
+    with interrupts.held_back():  # half of it would be taken for work to go on with
+        shutil.rmtree(state, ignore_errors=True)
     resumed += sum(one.resumed for each in ran for one in each)
     return Result(work.wanted.output, report, resumed, time.monotonic() - start)
 

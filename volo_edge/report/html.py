@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from volo_edge import plain
 from volo_edge.preprocess import UnreadableImage, open_rgb
 from volo_edge.report import plots
 from volo_edge.report.contents import Answer, Changed, ChangedLabel, Report
@@ -51,7 +52,9 @@ class Photograph:
 
 def render(report: Report, photographs: Path) -> str:
     """The page; `photographs` is the folder that the changed ones are in."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string(resources("volo_edge.report").joinpath("template.html").read_text("utf-8"))
     measured = [None if evaluated(one) else one.latency.median_ms for one in report.artifacts]
     changed = _photographs(report)
@@ -95,6 +98,11 @@ def _by_artifact(report: Report) -> list[tuple[int, list[tuple[str, ...]]]]:
         if own:
             found.append((number, [tuple(cells) for cells in own]))
     return found
+
+
+def _shown(value: object) -> object:
+    """What a place in the template holds; names as `plain.line` has them, pictures and what is marked up as it is."""
+    return plain.line(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def headline(report: Report) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from volo_edge.plain import code
+from volo_edge.plain import markdown as text
 from volo_edge.report.contents import Comparison, FloatModel, LabelDrop, Outcome, Report
 
 SHOWN_LABELS = 20
@@ -13,12 +15,13 @@ def render(report: Report) -> str:
     knows = float_model(model)
     columns = ("", "artifact", "MB", *judged_columns(report), "agrees %", "SNR dB", "worst block", "ms")
     lines = [
-        f"## Accuracy of {report.model} on {data.photographs:,} photographs",
+        f"## Accuracy of {text(report.model)} on {data.photographs:,} photographs",
         "",
-        *([f"**{DOUBTED}** {model.doubt}.", ""] if model.doubt else []),
-        *(f"- {mark(one)} **{one.name}** {one.verdict}" for one in report.artifacts),
+        *([f"**{DOUBTED}** {text(model.doubt)}.", ""] if model.doubt else []),
+        *(f"- {mark(one)} **{text(one.name)}** {text(one.verdict)}" for one in report.artifacts),
         "",
-        f"{data.photographs:,} photographs of `{data.folder}`{knows}. Float reference: {model.record.device_name}.",
+        f"{data.photographs:,} photographs of {code(data.folder)}{knows}. Float reference: "
+        f"{text(model.record.device_name)}.",
         "",
         f"| {' | '.join(columns)} |",
         f"|---|---|{'---:|' * (len(columns) - 2)}",
@@ -30,7 +33,7 @@ def render(report: Report) -> str:
         "",
         *_by_label(report),
         *_on_processors(report),
-        *(f"> {sentence}" for sentence in notes(report)),
+        *(f"> {text(sentence)}" for sentence in notes(report)),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -110,11 +113,11 @@ def _by_label(report: Report) -> list[str]:
             continue
         more = f" The {SHOWN_LABELS} first of {len(rows)}." if len(rows) > SHOWN_LABELS else ""
         lines += [
-            f"### Labels of {one.name}, each said from a probability of {report.threshold:g} on",
+            f"### Labels of {text(one.name)}, each said from a probability of {report.threshold:g} on",
             "",
             f"| {' | '.join(LABEL_COLUMNS)} |",
             f"|---|{'---:|' * (len(LABEL_COLUMNS) - 1)}",
-            *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows[:SHOWN_LABELS]),
+            *(f"| {' | '.join(map(text, row))} |" for row in rows[:SHOWN_LABELS]),
             "",
             LABEL_HINT + more,
             "",
@@ -132,7 +135,7 @@ def _on_processors(report: Report) -> list[str]:
         "",
         f"| {' | '.join(processor_columns(report))} |",
         f"|---|---|---|{'---:|' * (len(processor_columns(report)) - 3)}",
-        *(f"| `{name}` | {' | '.join(cells)} |" for name, *cells in rows),
+        *(f"| {code(name)} | {' | '.join(map(text, cells))} |" for name, *cells in rows),
         "",
         PROCESSORS_HINT,
         "",
@@ -218,11 +221,11 @@ def notes(report: Report) -> list[str]:
 def _cells(report: Report, one: Outcome) -> tuple[str, ...]:
     return (
         mark(one),
-        f"`{one.name}`",
+        code(one.name),
         f"{one.bytes / 1e6:.2f}",
         *judged(report, one),
         f"{one.agreement:.2f}",
         "∞" if one.snr_db is None else f"{one.snr_db:.1f}",
-        f"`{one.growth.worst}`" if one.growth and one.growth.worst else "",
+        code(one.growth.worst) if one.growth and one.growth.worst else "",
         f"({one.latency.median_ms:.0f})" if evaluated(one) else f"{one.latency.median_ms:.1f}",
     )

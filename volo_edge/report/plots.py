@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from volo_edge import plain
 from volo_edge.report.contents import Outcome, Report
 
 _WIDTH = 720
@@ -114,7 +115,7 @@ def growth(report: Report) -> str:
     parts = _y_axis(y, 46, _WIDTH - 40, "SNR, dB")
     for index, name in enumerate(names):
         place = f'transform="translate({x(index):.1f} 262) rotate(40)"'
-        parts.append(f'<text class="start small" {place}>{escape(name)}</text>')
+        parts.append(f'<text class="start small" {place}>{_escape(name)}</text>')
     ends = []
     for number, one in shown:
         points = [(x(i), y(snr)) for i, snr in enumerate(_snrs(one))]
@@ -122,7 +123,7 @@ def growth(report: Report) -> str:
         dashed = " dashed" if one.target == "coreml" else ""
         parts.append(
             f'<polyline class="line s{number % 12}{dashed}" points="{path}">'
-            f"<title>{escape(one.name)}</title></polyline>"
+            f"<title>{_escape(one.name)}</title></polyline>"
         )
         ends.append((_WIDTH - 40.0, points[-1][1]))
         if one.growth is not None and one.growth.worst in names:
@@ -162,7 +163,7 @@ def _apart(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _svg(height: float, parts: Sequence[str], title: str, width: int = _WIDTH) -> str:
-    head = f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{escape(title)}">'
+    head = f'<svg viewBox="0 0 {width} {height:.0f}" role="img" aria-label="{_escape(title)}">'
     return head + "".join(parts) + "</svg>"
 
 
@@ -183,8 +184,12 @@ def _y_axis(y: Axis, left: float, right: float, label: str) -> list[str]:
     middle = (y.start + y.end) / 2
     return [
         *parts,
-        f'<text class="middle small" transform="translate(12 {middle:.1f}) rotate(-90)">{escape(label)}</text>',
+        f'<text class="middle small" transform="translate(12 {middle:.1f}) rotate(-90)">{_escape(label)}</text>',
     ]
+
+
+def _escape(text: str) -> str:
+    return escape(plain.line(text))
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
@@ -192,9 +197,9 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{_escape(text)}</text>'
 
 
 def _dot(x: float, y: float, radius: float, number: int, title: str) -> str:
     circle = f'<circle class="dot s{number % 12}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}">'
-    return f"{circle}<title>{escape(title)}</title></circle>"
+    return f"{circle}<title>{_escape(title)}</title></circle>"

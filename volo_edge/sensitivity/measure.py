@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from volo_edge import __version__, calibration, checkpoint, files, outputs
+from volo_edge import __version__, calibration, checkpoint, files, interrupts, outputs, plain
 from volo_edge.calibration.doubts import doubts
 from volo_edge.calibration.images import ImageList, balanced_subset, find_images, list_hash, stream
 from volo_edge.checkpoint import LoadedModel
@@ -160,7 +160,7 @@ def measure(work: Work, steps: Steps) -> Result:
         RequestError: a photograph or the folder to write is bad.
         KeyboardInterrupt: with a sentence on how to go on.
     """
-    with outputs.owned(work.output) as place:
+    with outputs.owned(work.output) as place, interrupts.resumable(place.state):
         return _measured(work, Kept(place.state / "layers.json", work.key), steps)
 
 
@@ -199,23 +199,22 @@ def _measured(work: Work, kept: Kept, steps: Steps) -> Result:
         find_ranges(edge, layers, work.choice.backend == "coreml", batches(), advance)
 
     found = kept.found
-    try:
-        with steps.step("measuring layers", 2 + 2 * len(layers)) as advance:
-            network = _Network(edge, layers, photographs)
-            reference = network.logits()
-            advance()
-            with network.quantized():
-                everything = _compare(network.logits(), reference, labels)
-            advance()
-            for name, layer in layers.items():
-                if name not in found:
-                    found[name] = _measure(name, layer, network, reference, labels, everything, advance)
-                    kept.write()
-                else:
-                    advance(2)
-    except KeyboardInterrupt:
-        done = f"{len(found)} of {len(layers)} layers are measured"
-        raise KeyboardInterrupt(f"interrupted; {done}: the same command goes on from there") from None
+    with (
+        interrupts.resumable(kept.path, lambda: f"{len(found)} of {len(layers)} layers are measured"),
+        steps.step("measuring layers", 2 + 2 * len(layers)) as advance,
+    ):
+        network = _Network(edge, layers, photographs)
+        reference = network.logits()
+        advance()
+        with network.quantized():
+            everything = _compare(network.logits(), reference, labels)
+        advance()
+        for name, layer in layers.items():
+            if name not in found:
+                found[name] = _measure(name, layer, network, reference, labels, everything, advance)
+                kept.write()
+            else:
+                advance(2)
     sensitivity = Sensitivity(
         request=work.key,
         measured_on=MEASURED_ON,
@@ -244,7 +243,7 @@ def write(work: Work, sensitivity: Sensitivity) -> None:
     from volo_edge.sensitivity.plot import draw
 
     with outputs.new_folder(work.output, KIND, work.wanted.force, work.wanted.inputs) as folder:
-        text = json.dumps(asdict(sensitivity), indent=2, ensure_ascii=False)
+        text = plain.as_json(asdict(sensitivity))
         files.write_text(folder.working / REPORT, f"{text}\n")
         draw(sensitivity, folder.working / PLOT)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+
+from volo_edge import plain
 
 if TYPE_CHECKING:
     from volo_edge.sensitivity.measure import Sensitivity
@@ -27,6 +30,7 @@ _COLOURS = {  # Paul Tol's muted scheme, which the colour-blind can tell apart
 _WIDTH, _BAR, _MARGIN = 11.0, 0.17, 1.6  # inches
 
 
+@rc_context({"text.parse_math": False})  # a dollar in a name is a dollar
 def draw(sensitivity: Sensitivity, path: Path) -> None:
     """Write the picture, in the format that the name of `path` ends in."""
     layers = sensitivity.layers
@@ -37,7 +41,7 @@ def draw(sensitivity: Sensitivity, path: Path) -> None:
     rows, colours = range(len(layers)), [_COLOURS[layer.kind] for layer in layers]
     only.barh(rows, [layer.only.snr_db or 0 for layer in layers], color=colours)
     gain.barh(rows, [layer.gain_db or 0 for layer in layers], color=colours)
-    only.set_yticks(rows, [layer.name for layer in layers], fontsize=7)
+    only.set_yticks(rows, [plain.line(layer.name) for layer in layers], fontsize=7)
     only.set_ylim(len(layers) - 0.4, -0.6)
     finite = [layer.only.snr_db for layer in layers if layer.only.snr_db is not None]
     if finite:
@@ -56,7 +60,7 @@ def draw(sensitivity: Sensitivity, path: Path) -> None:
     request, quantized = sensitivity.request, sensitivity.quantized
     snr = "no noise" if quantized.snr_db is None else f"{quantized.snr_db:.1f} dB"
     figure.suptitle(
-        f"{request['model']}, {request['scheme']['name']} for {request['backend']}: all quantized {snr}, "
+        f"{plain.line(request['model'])}, {request['scheme']['name']} for {request['backend']}: all quantized {snr}, "
         f"{sensitivity.photographs} photographs\nmeasured on {sensitivity.measured_on}",
         fontsize=9,
         y=1 - 0.12 / height,

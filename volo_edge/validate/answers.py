@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from volo_edge import interrupts
 from volo_edge.calibration.images import ImageList, selected, stream
 from volo_edge.errors import RequestError
 from volo_edge.preprocess import Preprocessing
@@ -59,7 +60,7 @@ def collect(
     state.parent.mkdir(parents=True, exist_ok=True)
     done = first = _resumed(state, count, kind, together)
     advance(done)
-    try:
+    with interrupts.resumable(state, lambda: f"{done} of {count} photographs are done"):
         if done < count:
             run = start()
             rest = selected(images, range(first, count))
@@ -72,10 +73,6 @@ def collect(
                     advance(len(rows))
                     done += len(rows)
                 _append(file, np.zeros(count - done, kind), done, count)  # none of the last can be read
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; {done} of {count} photographs are done: the same command goes on from there"
-        ) from None
     rows = _mapped(state, kind)
     if (good := _whole(rows)) < count:
         raise RequestError(f"{state} was changed while it was written: {good} of {count} rows are whole; try again")
