@@ -304,5 +304,9 @@ def _labels(hub: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
     names = hub.get("label_names")
     if isinstance(by_index := hub.get("id2label"), Mapping):
         names = [by_index.get(str(index)) for index in range(num_classes)]
-    good = isinstance(names, list) and len(names) == num_classes and all(isinstance(name, str) for name in names)
+    good = isinstance(names, list) and len(names) == num_classes and all(map(_is_name, names))
     return tuple(names) if good and names else ()
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(name) and not {"\n", "\r"} & set(name)  # a line each in labels.txt
