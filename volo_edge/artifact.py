@@ -276,8 +276,8 @@ def require_signature(found: Artifact, image: tuple[int, ...], logits: int) -> N
         )
     if logits != m.model.num_classes:
         raise RequestError(
-            f"{found.folder / files.MANIFEST} says {m.model.num_classes} classes, and {found.model_path} gives {logits} "
-            "logits: convert the model again"
+            f"{found.folder / files.MANIFEST} says {m.model.num_classes} classes, and {found.model_path} gives "
+            f"{logits} logits: convert the model again"
         )
 
 

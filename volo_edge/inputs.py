@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 import stat
+import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from volo_edge.errors import RequestError
 
@@ -57,6 +59,14 @@ def read_bytes(path: Path, limit: int = MAX_TEXT) -> bytes:
 def read_text(path: Path) -> str:
     """UTF-8 text, with or without a byte order mark; errors as `read_bytes`, UnicodeDecodeError for other bytes."""
     return read_bytes(path).decode("utf-8-sig")
+
+
+def stored_at(file: IO[bytes], info: zipfile.ZipInfo) -> int:
+    """Where in a zip `file` the bytes of a record lie that is stored as it is."""
+    file.seek(info.header_offset)
+    local = file.read(30)  # a local header, then the name and the extra field
+    name, extra = struct.unpack("<HH", local[26:30])
+    return info.header_offset + 30 + int(name) + int(extra)
 
 
 def parse_json(text: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:

@@ -159,9 +159,9 @@ def open_rgb(path: Path) -> Image.Image:
 
     with _opened(Path(path)) as image:
         image.load()
-        if image.format in ("JPEG", "MPO") and jpeg.may_lack_pixels(image):
-            if jpeg.lacks_pixels(Path(path).read_bytes(), image):
-                raise ValueError("some of its pixels are missing: it was cut short; copy or download it again")
+        is_jpeg = image.format in ("JPEG", "MPO")
+        if is_jpeg and jpeg.may_lack_pixels(image) and jpeg.lacks_pixels(Path(path).read_bytes(), image):
+            raise UnreadableImage(path, "some of its pixels are missing: it was cut short; copy or download it again")
         ImageOps.exif_transpose(image, in_place=True)
         return _as_rgb(image)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from volo_edge import files, trained
 from volo_edge.checkpoint import entries, shapes, storage
-from volo_edge.checkpoint.build import build
+from volo_edge.checkpoint.build import build, require_plain
 from volo_edge.checkpoint.entries import Entry
 from volo_edge.checkpoint.hub import HUB, config, find
 from volo_edge.checkpoint.text import few
@@ -143,6 +143,7 @@ def _load(source: str, named: Variant | None, request: ModelRequest) -> LoadedMo
     pool = decisions.take("pool")
     if pool == "mean":  # the official `return_mean` leaves the auxiliary head out, though it was trained
         _drop_aux_head(entry)
+    require_plain(entry.tensors, path.stat().st_size)
     sizes = {name: tuple(tensor.shape) for name, tensor in entry.tensors.items()}
     variant, architecture = _architecture(sizes, named, request, decisions)
     architecture = replace(architecture, pool="token" if pool in (None, "token") else "avg")
@@ -187,6 +188,7 @@ def _again(source: str, made: Manifest) -> LoadedModel:
         raise RequestError(f"has no VOLO where the artifact's was, in {model.entry or 'its top'}")
     if not model.architecture.aux_head:
         _drop_aux_head(entry)
+    require_plain(entry.tensors, path.stat().st_size)
     sizes = {name: tuple(tensor.shape) for name, tensor in entry.tensors.items()}
     shapes.require(model.architecture, sizes, model.name)
     return LoadedModel(

@@ -256,14 +256,10 @@ def _require_within(items: tuple[Any, ...], dense: bool = False) -> None:
 
     torch grows the storage then. Where it makes a `dense` tensor first, that may not be larger than the storage either.
     """
-    storage, offset, *shape = items[:4]
-    sides, steps = ((one.items or ()) if isinstance(one, _Made) else (None,) for one in shape)
-    sound = (
-        isinstance(storage, _Made)
-        and storage.bytes is not None
-        and all(type(one) is int and one >= 0 for one in (offset, *sides, *steps))
-    )
-    if not sound or any(one.items is None for one in shape):
+    if len(items) < 4 or not all(isinstance(items[place], _Made) for place in (0, 2, 3)):
+        raise RequestError(DAMAGED)
+    storage, offset, sides, steps = items[0], items[1], items[2].items, items[3].items
+    if None in (storage.bytes, sides, steps) or not all(type(n) is int and n >= 0 for n in (offset, *sides, *steps)):
         raise RequestError(DAMAGED)
     if 0 in sides:
         return

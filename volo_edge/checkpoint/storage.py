@@ -20,6 +20,7 @@ from typing import IO, Any, cast
 
 import torch
 
+from volo_edge import inputs
 from volo_edge.checkpoint.hub import brief
 from volo_edge.checkpoint.scan import DAMAGED, scan
 from volo_edge.errors import RequestError
@@ -33,10 +34,12 @@ class Inert:
     """
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
-        return super().__new__(cls)
+        made = super().__new__(cls)
+        made.fields = {}
+        return made
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        self.fields: dict[str, Any] = {}
+        self.fields: dict[str, Any]
 
     def __setstate__(self, state: Any) -> None:
         self.fields = dict(state) if isinstance(state, dict) else {}
@@ -136,7 +139,9 @@ def _scan_archive(path: Path) -> None:
                         for record in archive.infolist()
                         if record.filename.startswith(start)
                     }
-                    scan(io.BytesIO(archive.read(info)), info.file_size, records)
+                    with path.open("rb") as file:  # and not by `archive`, which reads no record without a checksum
+                        file.seek(inputs.stored_at(file, info))
+                        scan(io.BytesIO(file.read(info.file_size)), info.file_size, records)
     except RequestError:
         raise
     except Exception:  # whatever bytes that are no zip file make the parser raise
@@ -150,7 +155,7 @@ def _scan_file(path: Path) -> None:
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pickles:
         for _ in range(5):
-            if not scan(cast(IO[bytes], pickles), len(pickles), None):
+            if pickles.tell() == len(pickles) or not scan(cast(IO[bytes], pickles), len(pickles), None):
                 return  # torch does not read on either
 
 
