@@ -176,6 +176,9 @@ def _load(source: str, named: Variant | None, request: ModelRequest) -> LoadedMo
 
 def _again(source: str, made: Manifest) -> LoadedModel:
     path, model = find(source), made.model
+    built = model.architecture
+    if (1, built.in_chans, *built.image_size, built.num_classes) != (*made.preprocessing.shape, model.num_classes):
+        raise RequestError("is not read: the artifact's manifest has another architecture than its file; convert again")
     digest = files.sha256(path)
     if digest != model.weights_sha256:
         raise RequestError(
