@@ -200,8 +200,9 @@ def pixels_of(path: Path) -> int:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The image at `path`, its header read; what is wrong with it, then or in the block, is an UnreadableImage."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageFile, UnidentifiedImageError
 
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # a library may have set it, and pixels that are missing would be grey
     try:
         if not path.exists():
             raise UnreadableImage(path, "no such file")
@@ -251,10 +252,9 @@ def _require_sensible(width: int, height: int, size: int) -> None:
 @cache
 def _formats() -> tuple[str, ...]:
     """What `Image.open` may take a file for. Pillow is made ready for it, once."""
-    from PIL import Image, ImageFile
+    from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # it warns above this, and refuses above twice as much, before we can
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # a library may have set it, and pixels that are missing would be grey
     try:
         import pillow_heif
     except ImportError:  # a GPU machine that only computes references may do without

@@ -95,9 +95,9 @@ def tensor_by_size_pickle(path: Path, size: int = 2_000_000_000) -> Path:
 
 def copies_pickle(path: Path, copies: int = 20_000) -> Path:
     """A text of a million letters, and that as bytes twenty thousand times."""
-    word = _PROTO + b"]q\x02" + _text("a" * 1_000_000) + b"q\x00" + _text("latin1") + b"q\x010"
+    words = _PROTO + b"]" + _text("a" * 1_000_000) + b"q\x00a" + _text("latin1") + b"q\x01a"
     each = b"c_codecs\nencode\nh\x00h\x01" + _TUPLE2 + _REDUCE + b"a"
-    return _torch_zip(path, word.replace(b"q\x010", b"q\x0100h\x02") + each * copies + _STOP)
+    return _torch_zip(path, words + each * copies + _STOP)
 
 
 def grown_storage_pickle(path: Path, side: int = 2_000_000_000) -> Path:
