@@ -17,10 +17,9 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from volo_edge import files, machine
+from volo_edge import files, inputs, machine
 from volo_edge.errors import RequestError, few
 from volo_edge.preprocess import (
-    MAX_PIXELS,
     NOT_READ,
     Preprocessing,
     UnreadableImage,
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
 _HEIF = (".heic", ".heif", ".hif", ".avif")
 EXTENSIONS = frozenset((*_JPEG, *_HEIF, ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"))
+
+# Pixels that threads decode at once: of 4 to 16 bytes, as the format is.
+_DECODED_AT_ONCE = 2**27
 
 # Pixels of a photograph whose memory is given back, or each thread would keep as much for later.
 _LARGE = 2**24
@@ -246,9 +248,12 @@ def list_hash(images: ImageList) -> str:
     for index, name in enumerate(images.files):
         path = images.path(index)
         try:
+            inputs.require_regular(path)  # the names may be from a file: a reference's
             found = path.stat()
         except OSError as error:
             raise UnreadableImage(path, error.strerror or str(error)) from error
+        except RequestError as error:
+            raise UnreadableImage(path, str(error)) from None
         contents = _content_hash(path, found.st_size, found.st_mtime_ns, found.st_ino)
         digest.update(_encoded(name) + f"\0{contents}\0".encode())
     return digest.hexdigest()
@@ -277,7 +282,8 @@ def stream(
     """The `images` in order, `batch_size` at a time (the last batch may be smaller), decoded by `workers` threads.
 
     The threads run ahead of the reader by a batch and a few photographs, so memory does not grow with the folder. What
-    they decode at once has `MAX_PIXELS` together at most, so it does not grow with the photographs and cores either.
+    they decode at once has 134 million pixels together, or is one photograph, so it does not grow with the photographs
+    and cores either.
     Whoever stops early, or is interrupted, leaves no thread behind once the generator is closed.
 
     Args:
@@ -298,7 +304,7 @@ def _batches(
     workers: int,
     on_skip: Callable[[str, str], None] | None,
 ) -> Iterator[Batch]:
-    room = _Room(MAX_PIXELS)
+    room = _Room(_DECODED_AT_ONCE)
 
     def load(index: int) -> NDArray[np.uint8]:
         size = pixels_of(images.path(index))

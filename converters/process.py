@@ -42,6 +42,7 @@ class Process:
     Attributes:
         runtime: what runs the file, with its version, as reports name it.
         processor: whose code it runs: "x86-64", "arm64 armv8.2-dotprod".
+        image: shape of the image it takes, (1, C, H, W).
         logits: how many it gives.
         seconds: that the last image took the runtime, without its way there and back.
 
@@ -69,7 +70,7 @@ class Process:
         header = self._header()
         self.runtime: str = header["runtime"]
         self.logits = int(header["logits"])
-        self._image = tuple(header["image"])
+        self.image: tuple[int, ...] = tuple(header["image"])
         self.seconds = 0.0
 
     def __enter__(self) -> Process:
@@ -86,8 +87,8 @@ class Process:
         Raises:
             RequestError: the file takes images of another size, or takes its runtime down.
         """
-        if images.shape[1:] != self._image[1:]:
-            sizes = ("x".join(map(str, shape)) for shape in (self._image[1:], images.shape[1:]))
+        if images.shape[1:] != self.image[1:]:
+            sizes = ("x".join(map(str, shape)) for shape in (self.image[1:], images.shape[1:]))
             raise RequestError("{} takes images of {}, not of {}: convert it again".format(self._path, *sizes))
         return np.stack([self._answer(image) for image in images])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -122,6 +123,14 @@ class Program:
     opset: str | None = None
     largest_rank: int | None = None
     operations: tuple[Operation, ...] | None = None
+
+    @property
+    def signature(self) -> tuple[tuple[int, ...], int]:
+        """Shape of the image it takes, (1, C, H, W), () where it takes none, and how many logits it gives."""
+        given = self.inputs[0] if len(self.inputs) == 1 else TensorType((), "")
+        channels = {"RGB image": (1, 3), "GRAYSCALE image": (1, 1)}.get(given.dtype, ())
+        made = next((one.shape for one in self.outputs if one.name in ("logits", "")), ())
+        return (*channels, *given.shape), prod(made) if made else 0
 
 
 @dataclass(frozen=True)

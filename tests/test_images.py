@@ -341,7 +341,7 @@ def test_large_photographs_are_not_decoded_at_once(tmp_path: Path, monkeypatch: 
             now.remove(image.width * image.height)
         return image
 
-    monkeypatch.setattr(module, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(module, "_DECODED_AT_ONCE", 1000)
     monkeypatch.setattr(module, "open_rgb", watching)
     batches = list(stream(images, SMALL, 3, workers=6))
     assert [batch.indices for batch in batches] == [batch.indices for batch in unlimited]
@@ -357,7 +357,7 @@ def test_what_fails_to_decode_leaves_its_room_to_others(tmp_path: Path, monkeypa
     for index in range(3):
         content = images.path(index).read_bytes()
         images.path(index).write_bytes(content[: len(content) // 2])  # its header says 400 pixels
-    monkeypatch.setattr(module, "MAX_PIXELS", 400)
+    monkeypatch.setattr(module, "_DECODED_AT_ONCE", 400)
     batches = stream(images, SMALL, 9, workers=3, on_skip=lambda name, reason: None)
     assert [batch.indices for batch in batches] == [(3, 4, 5)]
 
@@ -366,6 +366,8 @@ def test_what_fails_to_decode_leaves_its_room_to_others(tmp_path: Path, monkeypa
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak of memory in /proc")
 def test_memory_holds_one_photograph_of_200_million_pixels_however_many_threads(tmp_path: Path) -> None:
     Image.new("1", (16320, 12240)).save(tmp_path / "0.png")
+    with (tmp_path / "0.png").open("ab") as file:  # as long as one of a photograph is at least
+        file.write(bytes(2_200_000))
     for number in range(1, 4):
         shutil.copy(tmp_path / "0.png", tmp_path / f"{number}.png")
     program = (

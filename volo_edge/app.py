@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from volo_edge import apps, artifact, files, outputs
+from volo_edge import apps, artifact, files, inputs, outputs
 from volo_edge.artifact import Artifact, Manifest
 from volo_edge.errors import RequestError, did_you_mean, few
 
@@ -122,9 +122,9 @@ def _read_record(output: Path) -> Hashes:
     if not os.path.lexists(output) or (output.is_dir() and not any(output.iterdir())):
         return {}
     try:
-        written = json.loads((output / RECORD).read_bytes())["files"]
+        written = inputs.parse_json(inputs.read_bytes(output / RECORD))["files"]
         return {name: set(hashes) for name, hashes in written.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RequestError):
         raise RequestError(
             f"{output} exists and is no app that volo-edge wrote (it has no {RECORD} to say so): pass another --output"
         ) from None

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from volo_edge import files, plain
+from volo_edge import files, inputs, plain
 from volo_edge.activation import Activation
 from volo_edge.converters.program import HalfPrecision
-from volo_edge.converters.targets import TARGETS
-from volo_edge.errors import RequestError, did_you_mean
+from volo_edge.converters.targets import choose
+from volo_edge.errors import RequestError
 from volo_edge.formats import Format
 from volo_edge.preprocess import Preprocessing
 from volo_edge.trained import Assumed
@@ -250,28 +251,82 @@ def read(folder: str | Path) -> Artifact:
         what = "not there" if not folder.exists() else f"no artifact (it holds no {files.MANIFEST})"
         raise RequestError(f"{folder} is {what}: give a folder that 'volo-edge convert' wrote")
     manifest = FORMAT.read(path)
-    if manifest.target not in TARGETS:
-        raise RequestError(
-            f"{path}: no target is called '{manifest.target}': {did_you_mean(manifest.target, [*TARGETS])}"
-        )
-    for role in ("model", "labels"):
-        if role not in manifest.files:
-            raise RequestError(f"{path} names no file for '{role}': convert the model again")
-    if manifest.preprocessing.crop != manifest.model.image_size:
-        raise RequestError(f"{path}: preprocessing.crop is not the model's image_size: convert the model again")
+    try:
+        _require_sense(manifest)
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}; convert the model again") from None
     for role, info in manifest.files.items():
         file = files.within(folder, info.path, f"{path}: the path of {role!r}")
-        if not file.exists():
-            raise RequestError(f"{folder} has no {info.path}: it is incomplete, copy or convert it again")
-        if files.sha256(file) != info.sha256:
+        _require_files(file, folder)
+        if files.size(file) != info.bytes or files.sha256(file) != info.sha256:
             raise RequestError(f"{file} is not the file the manifest names: copy or convert it again")
     labels = _read_labels(folder / manifest.files["labels"].path, manifest.model.num_classes)
     return Artifact(folder, manifest, labels)
 
 
+def require_signature(found: Artifact, image: tuple[int, ...], logits: int) -> None:
+    """RequestError where the file takes another image, (1, C, H, W), or gives other logits than the manifest says."""
+    m = found.manifest
+    said, takes = ("x".join(map(str, shape[1:])) for shape in (m.preprocessing.shape, image))
+    if said != takes:
+        raise RequestError(
+            f"{found.folder / files.MANIFEST} says images of {said}, and {found.model_path} takes {takes}: convert the "
+            "model again"
+        )
+    if logits != m.model.num_classes:
+        raise RequestError(
+            f"{found.folder / files.MANIFEST} says {m.model.num_classes} classes, and {found.model_path} gives "
+            f"{logits} logits: convert the model again"
+        )
+
+
+def _require_sense(manifest: Manifest) -> None:
+    """RequestError where a manifest says what no conversion writes, or two things of one."""
+    model, scheme = manifest.model, manifest.quantization.scheme
+    choose(manifest.target, manifest.backend, scheme, manifest.minimum_ios)
+    for role in ("model", "labels"):
+        if role not in manifest.files:
+            raise RequestError(f"it names no file for '{role}'")
+    if manifest.preprocessing.crop != model.image_size:
+        raise RequestError("preprocessing.crop is not the model's image_size")
+    _require_selftest(manifest)
+
+
+def _require_selftest(manifest: Manifest) -> None:
+    """RequestError where the self-test is of other files than the artifact's, or these are no tensors of its model."""
+    test, model = manifest.selftest, manifest.model
+    if not 0 < test.tolerance < 1:
+        raise RequestError(f"its self-test's tolerance is {test.tolerance}, a relative error between 0 and 1")
+    sizes = {info.path: info.bytes for info in manifest.files.values()}
+    wanted = {"photo": None, "tensor": 4 * prod(manifest.preprocessing.shape), "logits": 4 * model.num_classes}
+    for case in test.cases:
+        for part, size in wanted.items():
+            file = getattr(case, part)
+            if file not in sizes:
+                raise RequestError(f"its self-test names {file!r}, which is none of its files")
+            if size is not None and sizes[file] != size:
+                raise RequestError(f"its self-test's {part} {file!r} has {sizes[file]} bytes, and the model's {size}")
+
+
+def _require_files(path: Path, folder: Path) -> None:
+    """RequestError where nothing is at `path` in the artifact `folder`, or anything but files and folders of it."""
+    if not path.exists():
+        raise RequestError(f"{folder} has no {path.relative_to(folder)}: it is incomplete, copy or convert it again")
+    for inner in path.rglob("*") if path.is_dir() else (path,):
+        files.within(folder, str(inner.relative_to(folder)), f"{path}: a link in it")
+        if inner.is_dir() and not inner.is_symlink():  # what lies behind a link to a folder has no hash
+            continue
+        try:
+            inputs.require_regular(inner)
+        except RequestError as error:
+            raise RequestError(f"{inner} {error}; copy or convert the artifact again") from None
+
+
 def _read_labels(path: Path, num_classes: int) -> tuple[str, ...]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = inputs.read_bytes(path).decode()
+    except RequestError as error:
+        raise RequestError(f"{path} {error}") from None
     except (ValueError, OSError) as error:
         raise RequestError(f"{path} is damaged ({error}): convert the model again") from None
     labels = text.removesuffix("\n").split("\n")  # and not at the other characters that splitlines takes for an end

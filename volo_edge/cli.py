@@ -119,6 +119,7 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
     check_processors(args.arm64_cpu, args.runtime)
     check_profile(args.profile, args.threads, args.runtime, found.manifest.backend)
     program = TARGETS[found.manifest.target].module("program").read_program(found.model_path)
+    artifact.require_signature(found, *program.signature)
     tested: tuple[Tested, ...] = ()
     profile = None
     if args.runtime and not args.profile:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args, get_type_hints
 
-from volo_edge import plain
+from volo_edge import inputs, plain
 from volo_edge.errors import RequestError
 
 if TYPE_CHECKING:
@@ -58,9 +58,11 @@ class Format(Generic[T]):
     def read(self, path: Path) -> T:
         """What the file at `path` holds; RequestError where it is damaged, something else or of a later format."""
         try:
-            text = path.read_bytes()
+            text = inputs.read_bytes(path)
         except OSError as error:
             raise RequestError(f"{path} is damaged ({error}): {self.remedy}") from None
+        except RequestError as error:
+            raise RequestError(f"{self.what} {path}: {error}") from None
         return self.parse(text, path)
 
     def parse(self, text: bytes | str, path: Path) -> T:
@@ -68,14 +70,14 @@ class Format(Generic[T]):
         from pydantic import ValidationError
 
         try:
-            version = json.loads(text).get("format_version")
-        except (ValueError, AttributeError, RecursionError) as error:
+            version = inputs.parse_json(text).get("format_version")
+        except (ValueError, AttributeError) as error:
             raise RequestError(f"{path} is damaged ({error}): {self.remedy}") from None
         if isinstance(version, int) and version != self.version:
             remedy = "update it" if version > self.version else self.remedy
             raise RequestError(f"{path} is of format {version}, and this volo-edge reads {self.version}: {remedy}")
         try:
-            return self._adapter.validate_json(text)
+            return self._adapter.validate_json(text, strict=True)  # or "3" would be a number
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "it"

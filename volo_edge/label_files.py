@@ -10,15 +10,15 @@ import ast
 import codecs
 import csv
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from volo_edge import inputs
 from volo_edge.errors import RequestError
 
-_NUMBERED = re.compile(r"[{\s]*(\d+)(?:\s*[:;\t]\s*|\s+)(.+?)[,}\s]*")  # 0: cat; 0 cat
+_NUMBERED = re.compile(r"[{\s]*(\d{1,9})(?:\s*[:;\t]\s*|\s+)(.+?)[,}\s]*")  # 0: cat; 0 cat
 _SYNSET = re.compile(r"n\d{8}\s+(.+)")  # n01440764 tench, Tinca tinca
 _KEYS = ("id2label", "label2id", "label_names")  # of a model's config.json, the first that is there
 _INDEX_COLUMNS = ("index", "idx", "id", "class_id", "class_index", "class_idx", "label_id")
@@ -33,7 +33,7 @@ def read(path: Path, num_classes: int) -> list[str]:
         RequestError: it cannot be read, is of no form that is known, or has too few names, too many, or an empty one.
     """
     try:
-        names = _named(_decoded(path.read_bytes()), path.suffix.lower())
+        names = _named(_decoded(inputs.read_bytes(path)), path.suffix.lower())
     except OSError as error:
         raise RequestError(f"labels {path}: cannot be read: {error.strerror or error}") from None
     except RequestError as error:
@@ -50,6 +50,8 @@ def read(path: Path, num_classes: int) -> list[str]:
             raise RequestError(f"labels {path}: line {number + 1} is empty; give each class a name")
         if {"\n", "\r"} & set(name):
             raise RequestError(f"labels {path}: the name of class {number} has several lines; give it one")
+        if not name.isascii() and re.search("[\ud800-\udfff]", name):  # of Python's text, which may have them
+            raise RequestError(f"labels {path}: the name of class {number} has half a character; write it out")
     return names
 
 
@@ -91,8 +93,8 @@ def _unquoted(text: str) -> str:
 def _parsed(text: str) -> Any:
     """JSON, or what Python prints a dictionary or a list as."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return inputs.parse_json(text)
+    except ValueError as error:
         try:
             return ast.literal_eval(text.strip())
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -123,7 +125,7 @@ def _of_mapping(given: Mapping[Any, Any]) -> Sequence[str]:
 
 
 def _is_index(value: Any) -> bool:
-    return not isinstance(value, bool) and re.fullmatch(r"\d+", str(value)) is not None
+    return not isinstance(value, bool) and re.fullmatch(r"\d{1,9}", str(value)) is not None
 
 
 def _name(value: Any) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -23,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from volo_edge import files, interrupts
+from volo_edge import files, inputs, interrupts
 from volo_edge.errors import RequestError, few
 
 ANOTHER = "pass another --output"
@@ -115,11 +114,11 @@ def state(output: Path) -> Path:
     return _place(output).state
 
 
-def check(path: Path, kind: Kind, force: bool, inputs: Inputs = ()) -> None:
+def check(path: Path, kind: Kind, force: bool, sources: Inputs = ()) -> None:
     """RequestError where an output may not be written to `path`.
 
     That is where something is there and `force` is not given, or it is no output of that `kind`, holds files that
-    volo-edge did not write, or one of the `inputs`; and where the path itself cannot be.
+    volo-edge did not write, or one of the `sources`; and where the path itself cannot be.
     """
     place = _place(path)
     if not os.path.lexists(place.path):
@@ -127,7 +126,7 @@ def check(path: Path, kind: Kind, force: bool, inputs: Inputs = ()) -> None:
     strangers = _strangers(place.path, kind, str(path))
     if not force:
         raise RequestError(f"{path} exists already: pass --force to replace it, or another --output")
-    for given in inputs:
+    for given in sources:
         if given is not None and Path(os.path.realpath(given)).is_relative_to(place.path):
             raise RequestError(f"{given} is in {path}, which is to be replaced: {ANOTHER}")
     if strangers:
@@ -171,16 +170,16 @@ def _is_file_of(path: Path, kind: Kind) -> bool:
 def _marked(path: Path, kind: Kind) -> dict[str, Any] | None:
     """The JSON object by which an output is known; None where the file is none of that `kind`."""
     try:
-        if not path.is_file() or path.is_symlink() or path.stat().st_size > _MARK_BYTES:
+        if path.is_symlink():
             return None
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        values = inputs.parse_json(inputs.read_bytes(path, _MARK_BYTES))
+    except (OSError, ValueError, RequestError):
         return None
     return values if isinstance(values, dict) and values.keys() >= set(kind.keys) else None
 
 
 @contextmanager
-def new_folder(path: Path, kind: Kind, force: bool = False, inputs: Inputs = ()) -> Iterator[NewFolder]:
+def new_folder(path: Path, kind: Kind, force: bool = False, sources: Inputs = ()) -> Iterator[NewFolder]:
     """A folder that takes the name `path` once the block ends well, and leaves nothing behind if it does not.
 
     It is written in the hidden folder and renamed, so that nobody ever sees half of it.
@@ -189,31 +188,31 @@ def new_folder(path: Path, kind: Kind, force: bool = False, inputs: Inputs = ())
         RequestError: as `check` and `owned`, or nothing can be written there.
     """
     with owned(path) as place, _errors_named(path, place):
-        check(path, kind, force, inputs)
+        check(path, kind, force, sources)
         place.new.mkdir()
         folder = NewFolder(place.new, path, force)
         yield folder
         with owned(folder.path) as final:  # which may have become another one
-            _publish(place.new, final, kind, folder.force, inputs)
+            _publish(place.new, final, kind, folder.force, sources)
 
 
 @contextmanager
-def new_file(path: Path, kind: Kind, force: bool = False, inputs: Inputs = ()) -> Iterator[Path]:
+def new_file(path: Path, kind: Kind, force: bool = False, sources: Inputs = ()) -> Iterator[Path]:
     """Where to write a file that takes the name `path` once the block ends well, and is gone if it does not.
 
     Raises:
         RequestError: as `new_folder`.
     """
     with owned(path) as place, _errors_named(path, place):
-        check(path, kind, force, inputs)
+        check(path, kind, force, sources)
         yield place.new
-        _publish(place.new, place, kind, force, inputs)
+        _publish(place.new, place, kind, force, sources)
 
 
-def _publish(new: Path, place: Place, kind: Kind, force: bool, inputs: Inputs) -> None:
+def _publish(new: Path, place: Place, kind: Kind, force: bool, sources: Inputs) -> None:
     """Give `new` the output's name; what had it is gone afterwards, or has it again where that fails."""
     with interrupts.held_back():
-        check(place.path, kind, force, inputs)  # again: the work took minutes
+        check(place.path, kind, force, sources)  # again: the work took minutes
         if not os.path.lexists(place.path):
             new.rename(place.path)
             return

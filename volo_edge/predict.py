@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from volo_edge.activation import Activation, probabilities
-from volo_edge.artifact import Artifact
+from volo_edge.artifact import Artifact, require_signature
 from volo_edge.calibration.images import find_images
 from volo_edge.console import Steps
 from volo_edge.converters import process
@@ -82,15 +82,14 @@ def load(found: Artifact, runtime: str | None = None, processor: str | None = No
     """The artifact's file, ready to run; see `converters.process.load`.
 
     Raises:
-        RequestError: it gives another number of logits than the manifest names classes.
+        RequestError: it takes other images, or gives another number of logits, than the manifest says.
     """
-    m = found.manifest
-    loaded = process.load(m.target, found.model_path, runtime, processor)
-    if loaded.logits != m.model.num_classes:
-        raise RequestError(
-            f"{found.model_path} gives {loaded.logits} logits, and its manifest names {m.model.num_classes} classes: "
-            "convert the model again"
-        )
+    loaded = process.load(found.manifest.target, found.model_path, runtime, processor)
+    try:
+        require_signature(found, loaded.image, loaded.logits)
+    except RequestError:
+        loaded.close()
+        raise
     return loaded
 
 

@@ -8,6 +8,8 @@ torchvision's centre crop. Importing this module imports neither torch, numpy no
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from volo_edge import jpeg
 from volo_edge.errors import RequestError
 
 if TYPE_CHECKING:
@@ -48,8 +51,16 @@ NOT_READ: dict[str, str] = {
 _DNG_VERSION = 50706  # the tag that makes a TIFF a raw file, whose first page is but a thumbnail
 _ORIENTATION = 0x0112  # EXIF's tag
 
-# Phones have cameras of 200 million pixels; what has more may be an attack. Pillow's own limit is 179 million.
+# Phones have cameras of 200 million pixels; what has more may be an attack, and so may what has many in few bytes: a
+# WebP of 4.6 kB can be 268 million, and take 2.8 GB to decode. No photograph has a side longer than JPEG can say, or is
+# of less than a twelfth of a bit a pixel; small ones of one colour may be, and cost nothing.
 MAX_PIXELS = 2**28
+MAX_SIDE = 65_535
+_MAX_PIXELS_OF_FEW_BYTES = 2**26
+_MAX_PIXELS_A_BYTE = 96
+LIMIT = "VOLO_EDGE_MAX_PIXELS"  # an environment variable, which takes the place of all of these limits
+
+_ROWS = 256  # of a transparent photograph that are laid over white at once
 
 # A photograph of one row would be resized to gigabytes before its middle is cut out; beyond this only the middle is.
 _MAX_RESIZED_PIXELS = 2**26
@@ -98,8 +109,8 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         for name in ("resize_to", "crop"):
-            if min(getattr(self, name)) < 1:
-                raise RequestError(f"preprocessing: {name} must be positive, not {getattr(self, name)}")
+            if not 1 <= min(getattr(self, name)) <= max(getattr(self, name)) <= MAX_SIDE:
+                raise RequestError(f"preprocessing: {name} must be 1 to {MAX_SIDE} pixels, not {getattr(self, name)}")
         for name in ("mean", "std"):
             if len(getattr(self, name)) != self.channels:
                 given = getattr(self, name)
@@ -142,11 +153,15 @@ def open_rgb(path: Path) -> Image.Image:
 
     Raises:
         UnreadableImage: nothing there, no image, one of a format that is not read, a damaged or truncated one, one of
-            more than `MAX_PIXELS`, or pixels of unknown range (32-bit).
+            more pixels than a photograph (see `max_pixels`), or pixels of unknown range (32-bit).
     """
     from PIL import ImageOps
 
     with _opened(Path(path)) as image:
+        image.load()
+        is_jpeg = image.format in ("JPEG", "MPO")
+        if is_jpeg and jpeg.may_lack_pixels(image) and jpeg.lacks_pixels(Path(path).read_bytes(), image):
+            raise UnreadableImage(path, "some of its pixels are missing: it was cut short; copy or download it again")
         ImageOps.exif_transpose(image, in_place=True)
         return _as_rgb(image)
 
@@ -185,8 +200,9 @@ def pixels_of(path: Path) -> int:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The image at `path`, its header read; what is wrong with it, then or in the block, is an UnreadableImage."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageFile, UnidentifiedImageError
 
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # a library may have set it, and pixels that are missing would be grey
     try:
         if not path.exists():
             raise UnreadableImage(path, "no such file")
@@ -198,8 +214,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with path.open("rb") as file, Image.open(file, formats=_formats()) as image:
             if _DNG_VERSION in getattr(image, "tag_v2", ()):
                 raise ValueError("a camera's raw file (DNG), which is not read: save it as JPEG or PNG")
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels, and {MAX_PIXELS} are read at most: reduce it")
+            _require_sensible(image.width, image.height, path.stat().st_size)
             yield image
     except UnreadableImage:
         raise
@@ -211,12 +226,35 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise UnreadableImage(path, str(error) or type(error).__name__) from error
 
 
+def max_pixels() -> int:
+    """Of a photograph that is read; RequestError where the environment says another limit and it is no number."""
+    said = os.environ.get(LIMIT)
+    if said is None:
+        return MAX_PIXELS
+    if not re.fullmatch(r"[0-9]{1,12}", said):
+        raise RequestError(f"{LIMIT}={said!r} is no number of pixels: give one, or unset it; {MAX_PIXELS} is usual")
+    return int(said)
+
+
+def _require_sensible(width: int, height: int, size: int) -> None:
+    """ValueError where an image in a file of `size` bytes has more pixels than a photograph."""
+    pixels, limit = width * height, max_pixels()
+    few = LIMIT not in os.environ and pixels > max(_MAX_PIXELS_OF_FEW_BYTES, _MAX_PIXELS_A_BYTE * size)
+    if few or (LIMIT not in os.environ and max(width, height) > MAX_SIDE):
+        why = f"in {size} bytes, which is no photograph" if few else f"and a side of {MAX_SIDE} is read at most"
+    elif pixels > limit:
+        why = f"and {limit} are read at most"
+    else:
+        return
+    raise ValueError(f"{width} x {height} pixels, {why}: reduce it, or set {LIMIT} to as many")
+
+
 @cache
 def _formats() -> tuple[str, ...]:
     """What `Image.open` may take a file for. Pillow is made ready for it, once."""
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # it warns above this, and refuses above twice as much, before we can
+    Image.MAX_IMAGE_PIXELS = None  # it warns above this, and refuses above twice as much, before we can
     try:
         import pillow_heif
     except ImportError:  # a GPU machine that only computes references may do without
@@ -246,8 +284,11 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         raise ValueError("32-bit float pixels: range unknown; save it as 8 or 16 bits a channel")
     if not image.has_transparency_data:
         return image.convert("RGB")
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    result = Image.new("RGB", image.size)
+    for top in range(0, image.height, _ROWS):  # a few at a time: whole images would be five at once
+        part = image.crop((0, top, image.width, min(top + _ROWS, image.height))).convert("RGBA")
+        result.paste(Image.alpha_composite(Image.new("RGBA", part.size, "white"), part), (0, top))
+    return result
 
 
 def _grey_from_16_bits(image: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ import numpy as np
 
 from volo_edge.artifact import Artifact
 from volo_edge.console import Steps
+from volo_edge.errors import RequestError
 from volo_edge.predict import load
 from volo_edge.validate.metrics import relative_error
 
@@ -48,6 +49,8 @@ def run(found: Artifact, runtime: str, processors: tuple[str, ...], steps: Steps
 
 def _run(found: Artifact, runtime: str, processor: str | None, steps: Steps) -> Tested:
     m = found.manifest
+    if not m.selftest.cases:
+        raise RequestError(f"{found.folder} has no photograph in its self-test: convert the model again")
     tensors, known = (
         np.stack([np.fromfile(found.folder / getattr(case, part), "<f4") for case in m.selftest.cases])
         for part in ("tensor", "logits")

@@ -17,6 +17,22 @@ MAX_ATTENTION = 2**32  # bytes in one layer: no app on a phone may have as much 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
+MAX_IMAGE_SIDE = 4096  # pixels; attention over the tokens of a larger image takes hundreds of gigabytes
+_RANGES = (  # of an architecture's numbers; beyond them a model is not built in hours
+    ("layers", 1, 1000),
+    ("embed_dims", 1, 2**16),
+    ("num_heads", 1, 2**16),
+    ("mlp_ratios", 0, 1000),
+    ("stem_hidden_dim", 0, 2**16),
+    ("in_chans", 1, 3),
+    ("num_classes", 1, 2**31 - 1),
+    ("outlook_kernel", 1, 99),
+    ("outlook_padding", 0, 99),
+    ("outlook_stride", 1, 99),
+    ("post_layers", 0, 1000),
+)
+
+
 @dataclass(frozen=True)
 class Architecture:
     """Everything that fixes a VOLO's parameter shapes and its function, but for the weights.
@@ -57,6 +73,7 @@ class Architecture:
     aux_head: bool = True
 
     def __post_init__(self) -> None:
+        self._require_sense()
         height, width = self.image_size
         patch, kernel, stride = self.patch_size, self.outlook_kernel, self.outlook_stride
         if patch not in (4, 8, 16):
@@ -82,6 +99,20 @@ class Architecture:
                     f"outlook attention with kernel {kernel}, padding {self.outlook_padding}, stride {stride} "
                     f"does not cover a side of {side} tokens with {-(-side // stride)} windows"
                 )
+
+    def _require_sense(self) -> None:
+        """RequestError for what is no number of things, or of more than anybody has: files and commands may say it."""
+        stages = self.layers, self.embed_dims, self.num_heads, self.mlp_ratios
+        if len({len(of_each) for of_each in stages}) > 1 or not self.layers:
+            raise RequestError("layers, embed_dims, num_heads and mlp_ratios must each have a number for every stage")
+        if max(self.image_size) > MAX_IMAGE_SIDE:
+            height, width = self.image_size
+            raise RequestError(f"image size {height}x{width}: a side has {MAX_IMAGE_SIDE} pixels at most")
+        for name, lowest, highest in _RANGES:
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if not lowest <= one <= highest:
+                    raise RequestError(f"{name} is {one}, and must be {lowest} to {highest}")
 
     @property
     def grid(self) -> tuple[int, int]:

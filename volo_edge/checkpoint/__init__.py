@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from volo_edge import files, trained
 from volo_edge.checkpoint import entries, shapes, storage
-from volo_edge.checkpoint.build import build
+from volo_edge.checkpoint.build import build, require_plain
 from volo_edge.checkpoint.entries import Entry
 from volo_edge.checkpoint.hub import HUB, config, find
 from volo_edge.checkpoint.text import few
@@ -143,6 +143,7 @@ def _load(source: str, named: Variant | None, request: ModelRequest) -> LoadedMo
     pool = decisions.take("pool")
     if pool == "mean":  # the official `return_mean` leaves the auxiliary head out, though it was trained
         _drop_aux_head(entry)
+    require_plain(entry.tensors, path.stat().st_size)
     sizes = {name: tuple(tensor.shape) for name, tensor in entry.tensors.items()}
     variant, architecture = _architecture(sizes, named, request, decisions)
     architecture = replace(architecture, pool="token" if pool in (None, "token") else "avg")
@@ -175,6 +176,9 @@ def _load(source: str, named: Variant | None, request: ModelRequest) -> LoadedMo
 
 def _again(source: str, made: Manifest) -> LoadedModel:
     path, model = find(source), made.model
+    built = model.architecture
+    if (1, built.in_chans, *built.image_size, built.num_classes) != (*made.preprocessing.shape, model.num_classes):
+        raise RequestError("is not read: the artifact's manifest has another architecture than its file; convert again")
     digest = files.sha256(path)
     if digest != model.weights_sha256:
         raise RequestError(
@@ -187,6 +191,7 @@ def _again(source: str, made: Manifest) -> LoadedModel:
         raise RequestError(f"has no VOLO where the artifact's was, in {model.entry or 'its top'}")
     if not model.architecture.aux_head:
         _drop_aux_head(entry)
+    require_plain(entry.tensors, path.stat().st_size)
     sizes = {name: tuple(tensor.shape) for name, tensor in entry.tensors.items()}
     shapes.require(model.architecture, sizes, model.name)
     return LoadedModel(
@@ -304,5 +309,9 @@ def _labels(hub: Mapping[str, Any], num_classes: int) -> tuple[str, ...]:
     names = hub.get("label_names")
     if isinstance(by_index := hub.get("id2label"), Mapping):
         names = [by_index.get(str(index)) for index in range(num_classes)]
-    good = isinstance(names, list) and len(names) == num_classes and all(isinstance(name, str) for name in names)
+    good = isinstance(names, list) and len(names) == num_classes and all(map(_is_name, names))
     return tuple(names) if good and names else ()
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and bool(name) and not {"\n", "\r"} & set(name)  # a line each in labels.txt

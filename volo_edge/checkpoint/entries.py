@@ -119,7 +119,7 @@ def _entries(place: str, within: Mapping[Any, Any]) -> Iterator[Entry]:
 def _square(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """`tensors` with a flat position embedding, (1, T, C) of T tokens of a square grid, as (1, side, side, C)."""
     position = tensors.get("pos_embed")
-    if position is not None and position.ndim == 3:
+    if position is not None and not position.is_nested and position.ndim == 3:
         side = math.isqrt(position.shape[1])
         if side**2 == position.shape[1]:
             tensors["pos_embed"] = position.reshape(position.shape[0], side, side, position.shape[2])

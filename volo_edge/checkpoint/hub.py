@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-import stat
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from volo_edge import inputs
 from volo_edge.errors import RequestError
 from volo_edge.variants import VARIANTS
 
@@ -21,25 +20,21 @@ def find(source: str) -> Path:
     """The file of weights that `source` names, fetched if need be; RequestError where there is none."""
     path = _download(source) if source.startswith(HUB) else Path(source)
     try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a name with a null byte
+        inputs.require_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
         example = next(iter(VARIANTS.values())).hub
         raise RequestError(f"no such file; give a checkpoint's path, or a hub name such as {example}") from None
-    if stat.S_ISDIR(mode):
-        raise RequestError("is a folder; give the checkpoint file in it")
-    if not stat.S_ISREG(mode):
-        raise RequestError("is not a regular file; give a checkpoint's path")
     return path
 
 
 def config(path: Path) -> dict[str, Any]:
     """The `config.json` of the repository that weights called as the hub's are in; {} where there is none."""
     file = path.with_name(CONFIG)
-    if path.name not in WEIGHTS or not file.is_file():
+    if path.name not in WEIGHTS or not file.exists():
         return {}
     try:
-        found: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found: Any = inputs.parse_json(inputs.read_bytes(file))
+    except (OSError, ValueError, RequestError) as error:
         raise RequestError(f"the {CONFIG} beside it cannot be read ({brief(error)}); mend it or move it away") from None
     if not isinstance(found, dict):
         raise RequestError(f"the {CONFIG} beside it is no JSON object; mend it or move it away")

@@ -6,6 +6,8 @@ for, whatever their class: the class itself is neither imported nor called.
 
 from __future__ import annotations
 
+import io
+import mmap
 import pickle
 import re
 import sys
@@ -14,11 +16,13 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 
+from volo_edge import inputs
 from volo_edge.checkpoint.hub import brief
+from volo_edge.checkpoint.scan import DAMAGED, scan
 from volo_edge.errors import RequestError
 
 
@@ -30,10 +34,12 @@ class Inert:
     """
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
-        return super().__new__(cls)
+        made = super().__new__(cls)
+        made.fields = {}
+        return made
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        self.fields: dict[str, Any] = {}
+        self.fields: dict[str, Any]
 
     def __setstate__(self, state: Any) -> None:
         self.fields = dict(state) if isinstance(state, dict) else {}
@@ -92,6 +98,7 @@ _PLAIN: dict[str, Sequence[str] | None] = {  # members by module; None for all
     "uuid": None,
 }
 _MOST_CLASSES = 100
+_TORCHSCRIPT = "is a TorchScript program; save the model's state dict with torch.save"
 
 
 def read(path: Path) -> tuple[Any, tuple[str, ...]]:
@@ -108,26 +115,68 @@ def read(path: Path) -> tuple[Any, tuple[str, ...]]:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= 100_000_000:
         return _safetensors(path), ()
     if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
-        _require_whole(path)
+        zipped = head[:1] == b"P"
+        (_scan_archive if zipped else _scan_file)(path)
         # torch.load maps zip files only, and takes a path that ends so for a safetensors file, whatever is in it
-        return _torch_file(path, mapped=head[:1] == b"P" and not path.name.endswith(".safetensors"))
+        return _torch_file(path, mapped=zipped and not path.name.endswith(".safetensors"))
     if head.startswith(b"version https://git-lfs"):
         raise RequestError("is a Git LFS pointer, not the weights; run `git lfs pull` in its repository")
     raise RequestError("is no checkpoint: give a .pth.tar, .pth or .safetensors file")
 
 
-def _require_whole(path: Path) -> None:
-    """RequestError where a zip file's checksums are wrong: torch reads past them."""
+def _scan_archive(path: Path) -> None:
+    """RequestError where a zip file is none that torch writes, is damaged, or its pickle would do harm."""
     try:
         with zipfile.ZipFile(path) as archive:
-            small = min(archive.infolist(), key=lambda info: info.file_size, default=None)
-            if small is None or not _sound(archive, small):  # torch can be told to write none
-                return
-            if all(_sound(archive, info) for info in archive.infolist()):
-                return
-    except Exception:  # whatever bytes that are no zip file make the parser raise: torch says what is wrong with them
+            _require_plain(archive, path.stat().st_size)
+            _require_whole(archive)
+            for info in archive.infolist():
+                folder, _, name = info.filename.rpartition("/")
+                if name == "data.pkl":
+                    start = f"{folder}/data/"
+                    records = {
+                        record.filename.removeprefix(start): record.file_size
+                        for record in archive.infolist()
+                        if record.filename.startswith(start)
+                    }
+                    with path.open("rb") as file:  # and not by `archive`, which reads no record without a checksum
+                        file.seek(inputs.stored_at(file, info))
+                        scan(io.BytesIO(file.read(info.file_size)), info.file_size, records)
+    except RequestError:
+        raise
+    except Exception:  # whatever bytes that are no zip file make the parser raise
+        raise RequestError(DAMAGED) from None
+
+
+def _scan_file(path: Path) -> None:
+    """RequestError where the pickles at the beginning of a file of torch before 1.6 would do harm.
+
+    They are: a number, the format's version, the machine, what was saved, and the keys of the storages that follow.
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pickles:
+        for _ in range(5):
+            if pickles.tell() == len(pickles) or not scan(cast(IO[bytes], pickles), len(pickles), None):
+                return  # torch does not read on either
+
+
+def _require_plain(archive: zipfile.ZipFile, size: int) -> None:
+    """RequestError where the records are not stored as they are, one behind the other, as torch does."""
+    infos = archive.infolist()
+    if any(info.filename.endswith("/constants.pkl") for info in infos):
+        raise RequestError(_TORCHSCRIPT)
+    if any(info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 for info in infos):
+        raise RequestError("is a compressed zip file, and torch writes none: unpack it, and give the checkpoint in it")
+    if sum(info.file_size for info in infos) > size or len({info.filename for info in infos}) < len(infos):
+        raise RequestError(DAMAGED)
+
+
+def _require_whole(archive: zipfile.ZipFile) -> None:
+    """RequestError where a zip file's checksums are wrong: torch reads past them."""
+    small = min(archive.infolist(), key=lambda info: info.file_size, default=None)
+    if small is None or not _sound(archive, small):  # torch can be told to write none
         return
-    raise RequestError("is damaged (its checksums are wrong); copy or download it again")
+    if not all(_sound(archive, info) for info in archive.infolist()):
+        raise RequestError("is damaged (its checksums are wrong); copy or download it again")
 
 
 def _sound(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
@@ -159,7 +208,7 @@ def _torch_file(path: Path, mapped: bool) -> tuple[Any, tuple[str, ...]]:
     inert: dict[str, type[Inert]] = {}
     while True:
         try:
-            return _unpickled(path, mapped, inert), tuple(inert)
+            return _bare(_unpickled(path, mapped, inert)), tuple(inert)
         except pickle.UnpicklingError as error:
             name, kind = _asked_for(str(error))
             known = inert.get(name)
@@ -198,9 +247,23 @@ def _unpickled(path: Path, mapped: bool, inert: Mapping[str, type[Inert]]) -> An
     except pickle.UnpicklingError:
         raise
     except Exception as error:  # whatever bytes that are not what they seem make the parser raise
-        if "TorchScript" in str(error):
-            raise RequestError("is a TorchScript program; save the model's state dict with torch.save") from None
-        raise RequestError("is truncated, damaged or no checkpoint; copy or download it again") from None
+        raise RequestError(_TORCHSCRIPT if "TorchScript" in str(error) else DAMAGED) from None
+
+
+def _bare(found: Any) -> Any:
+    """`found`, without what the file set on its dictionaries and tensors: they might have no `items` then."""
+    pending, seen = [found], set()
+    while pending:
+        one = pending.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, torch.Tensor | dict) and hasattr(one, "__dict__"):
+            one.__dict__.clear()
+        if isinstance(one, Inert):
+            one = one.fields
+        pending += one.values() if isinstance(one, dict) else one if isinstance(one, list | tuple) else ()
+    return found
 
 
 def _holds_data(name: str) -> bool:

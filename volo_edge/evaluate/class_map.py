@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
+from volo_edge import inputs
 from volo_edge.errors import RequestError
 
 _FILES = ("file", "filename", "file_name", "image", "image_id", "imageid", "path", "photograph", "folder")
@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, Any]:
         RequestError: the file cannot be read, is no class map, or says two things of one photograph.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = inputs.read_text(path)
         pairs = _pairs(text, path.suffix.lower())
     except OSError as error:
         raise RequestError(f"class map {path}: cannot be read: {error.strerror or error}") from None
@@ -51,8 +51,8 @@ def _pairs(text: str, suffix: str) -> list[tuple[str, Any]]:
 
 def _of_json(text: str) -> list[tuple[str, Any]]:
     try:
-        pairs = json.loads(text, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError) as error:
+        pairs = inputs.parse_json(text, _Pairs)
+    except ValueError as error:
         raise RequestError(f"cannot be read as JSON ({error})") from None
     if not isinstance(pairs, _Pairs):
         raise RequestError("is no JSON object")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from volo_edge import inputs
 from volo_edge.calibration.images import ImageList
 from volo_edge.errors import RequestError, did_you_mean, few
 
@@ -128,7 +128,9 @@ def _truth(rows: Sequence[Row], labels: tuple[str, ...], folders: tuple[str, ...
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return inputs.read_text(path)
+    except RequestError as error:
+        raise RequestError(f"class map {path}: {error}") from None
     except (OSError, ValueError) as error:
         raise RequestError(f"class map {path}: cannot be read as text ({error})") from None
 
@@ -136,8 +138,8 @@ def _read(path: Path) -> str:
 def _json(text: str, labels: tuple[str, ...], path: Path) -> dict[str, Row]:
     """{"photograph or class folder": ["label", ...]}; a label may stand alone, or be its index."""
     try:
-        given: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        given: Any = inputs.parse_json(text)
+    except ValueError as error:
         raise RequestError(f"class map {path}: cannot be read as JSON ({error})") from None
     if not isinstance(given, dict):
         raise RequestError(f'class map {path}: is no JSON object of {{"photograph": ["label", ...]}}')

@@ -6,15 +6,17 @@ It is written with numpy alone. Its logits are mapped, not read, so that a large
 from __future__ import annotations
 
 import json
-import struct
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from math import prod
+from pathlib import Path, PurePath
 from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from volo_edge import inputs
 from volo_edge.calibration.images import ImageList, list_hash
 from volo_edge.errors import RequestError
 from volo_edge.formats import Format
@@ -124,37 +126,66 @@ def write(path: Path, reference: Reference) -> None:
 def read(path: Path) -> Reference:
     """The float reference at `path`; RequestError where it is missing, something else, damaged or of a later format."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names, labels, readable, text = (arrays[name] for name in ("files", "labels", "read", "record"))
-        logits = _mapped(path, "logits.npy")
-        count = len(names)
-        if not (logits.dtype == np.float32 and len(labels) == len(readable) == len(logits) == count):
-            raise ValueError("its arrays do not fit each other")
+        inputs.require_regular(path)
+        with zipfile.ZipFile(path) as archive:
+            arrays = {name: _mapped(path, archive, name) for name in _KINDS}
+        _require_fit(arrays)
+        text = str(arrays["record"].item())
+    except RequestError as error:
+        raise RequestError(f"{path} {error}: {_REMEDY}") from None
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror or error}") from None
     except Exception as error:  # zipfile and numpy each raise their own
         raise RequestError(f"{path} is no float reference, or damaged ({error}): {_REMEDY}") from None
-    record = Format(Record, FORMAT_VERSION, "float reference", _REMEDY).parse(str(text), path)
-    classes = record.architecture.num_classes
+    record = Format(Record, FORMAT_VERSION, "float reference", _REMEDY).parse(text, path)
+    names, labels, read_, logits = (arrays[name] for name in ("files", "labels", "read", "logits"))
+    classes, folders = record.architecture.num_classes, len(record.classes)
     if logits.shape[1] != classes:
         raise RequestError(f"{path} is damaged: {logits.shape[1]} logits for {classes} classes; {_REMEDY}")
-    return Reference(record, tuple(names.tolist()), labels.astype(np.int64), readable.astype(bool), logits)
+    if len(labels) and not -1 <= labels.min() <= labels.max() < max(folders, 0):
+        raise RequestError(
+            f"{path} is damaged: labels {labels.min()} to {labels.max()} of {folders} folders; {_REMEDY}"
+        )
+    return Reference(record, tuple(names.tolist()), labels.astype(np.int64), np.array(read_), logits)
 
 
-def _mapped(path: Path, member: str) -> NDArray[Any]:
-    """An array of an .npz that is not compressed, mapped where it lies."""
-    with zipfile.ZipFile(path) as archive:
-        info = archive.getinfo(member)
-        if info.compress_type != zipfile.ZIP_STORED:
-            raise ValueError("it was compressed")
-        with archive.open(info) as stream:
-            shape, fortran, dtype = _header(stream)
-            header = stream.tell()
+# Of each array: the kinds of its numbers (numpy's letters), and how many axes it has.
+_KINDS = {"files": ("U", 1), "labels": ("i", 1), "read": ("b", 1), "logits": ("f", 2), "record": ("U", 0)}
+_ROWS = 4096  # of logits that are looked at together
+
+
+def _mapped(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """An array of an .npz, mapped where it lies; ValueError where it is compressed, of another kind or cut."""
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"its {name} are compressed, and volo-edge writes none so")
+    with archive.open(info) as stream:
+        shape, fortran, dtype = _header(stream)
+        header = stream.tell()
+    kind, axes = _KINDS[name]
+    if dtype.hasobject or dtype.kind != kind or len(shape) != axes:
+        raise ValueError(f"its {name} are {dtype} of {len(shape)} axes")
+    if prod(shape) * dtype.itemsize != info.file_size - header:
+        raise ValueError(f"its {name} are {'x'.join(map(str, shape))}, and their bytes are not")
+    if 0 in shape or dtype.itemsize == 0:
+        return np.zeros(shape, dtype)  # of which there is nothing to map
     with path.open("rb") as file:
-        file.seek(info.header_offset)
-        local = file.read(30)  # a zip's local header, then its name and its extra field
-    start = info.header_offset + 30 + sum(struct.unpack("<HH", local[26:30])) + header
+        start = inputs.stored_at(file, info) + header
     return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
+
+
+def _require_fit(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """ValueError where arrays are not of the same photographs, or lead out of the folder, or have no answers."""
+    names, readable, logits = arrays["files"], arrays["read"], arrays["logits"]
+    if logits.dtype != np.float32 or not len(names) == len(arrays["labels"]) == len(readable) == len(logits):
+        raise ValueError("its arrays do not fit each other")
+    for name in names.tolist():
+        if not name or "\0" in name or PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise ValueError(f"{name!r} is no photograph in a folder")
+    for start in range(0, len(logits), _ROWS):
+        rows = slice(start, start + _ROWS)
+        if not np.isfinite(logits[rows]).all(1)[readable[rows]].all():
+            raise ValueError("its logits have NaN or infinity")
 
 
 def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

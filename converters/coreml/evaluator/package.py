@@ -8,7 +8,6 @@ integers of less than a byte are packed from the lowest bit of the first byte up
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import dataclass
 from math import prod
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from volo_edge import inputs
 from volo_edge.errors import RequestError
 
 Constant = NDArray[Any] | str | list[Any]
@@ -120,9 +120,12 @@ def read_package(path: str | Path) -> Package:
     import coremltools as ct
 
     try:
-        manifest = json.loads((path / "Manifest.json").read_text())
-        root = manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
-        return _read(ct.utils.load_spec(str(path)), _Blobs((path / "Data" / root).parent))
+        manifest = inputs.parse_json(inputs.read_bytes(path / "Manifest.json"))
+        model = path / "Data" / manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
+        if not model.resolve().is_relative_to(path.resolve()):
+            raise RequestError("its model lies outside the package")
+        inputs.require_regular(model)
+        return _read(ct.utils.load_spec(str(path)), _Blobs(model.parent))
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from error
     except Exception as error:  # protobuf and the package reader each raise their own
