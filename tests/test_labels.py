@@ -174,7 +174,7 @@ def test_a_bad_file_is_one_line(tmp_path: Path, name: str, data: bytes | None, s
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="Is a directory"):
+    with pytest.raises(RequestError, match="is a folder"):
         labels_for(D1, 3, tmp_path, published=True)
 
 

@@ -117,14 +117,14 @@ def read_package(path: str | Path) -> Package:
     path = Path(path)
     if not path.is_dir():
         raise RequestError(f"{path} is not a Core ML package (.mlpackage), which is a folder")
-    import coremltools as ct
-
     try:
         manifest = inputs.parse_json(inputs.read_bytes(path / "Manifest.json"))
         model = path / "Data" / manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"]
         if not model.resolve().is_relative_to(path.resolve()):
             raise RequestError("its model lies outside the package")
         inputs.require_regular(model)
+        import coremltools as ct  # here: it takes seconds
+
         return _read(ct.utils.load_spec(str(path)), _Blobs(model.parent))
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from error
