@@ -34,7 +34,7 @@ class Target:
 
     def module(self, name: str) -> ModuleType:
         """The target's module `lower`, `program` or `run`, imported now."""
-        return import_module(f"converters.{self.name}.{name}")
+        return import_module(f"volo_edge.converters.{self.name}.{name}")
 
 
 TARGETS: dict[str, Target] = {
