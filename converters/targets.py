@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
+from volo_edge import interrupts
 from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.quantize.schemes import SCHEMES, Scheme
 
@@ -34,7 +35,8 @@ class Target:
 
     def module(self, name: str) -> ModuleType:
         """The target's module `lower`, `program` or `run`, imported now."""
-        return import_module(f"volo_edge.converters.{self.name}.{name}")
+        with interrupts.held_back():  # the C++ in them aborts the process when an exception comes up in it
+            return import_module(f"volo_edge.converters.{self.name}.{name}")
 
 
 TARGETS: dict[str, Target] = {
