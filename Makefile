@@ -7,7 +7,7 @@ BIN := .venv/bin
 PHOTOS := calibration/volo_cifar10/validation
 DEMO := demo
 
-.PHONY: demo test quick lint tools schema benchmark clean
+.PHONY: demo test quick lint tools schema constraints benchmark clean
 
 demo: .venv/installed  ## Convert the demo model for both targets, classify photographs with the file, judge both files
 	$(BIN)/volo-edge convert --target executorch --output $(DEMO)/executorch --force
@@ -37,15 +37,23 @@ schema: .venv/installed  ## Write the published JSON Schemas anew
 	$(BIN)/python -m volo_edge.device_results > docs/device-results.schema.json
 	$(BIN)/python -m volo_edge.report.contents > docs/report.schema.json
 
+constraints:  ## The newest versions of everything, in .venv; tested and committed, they are what CI installs
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python .ci/constraints.py > constraints.new
+	mv constraints.new constraints.txt
+	touch .venv/installed
+
 benchmark: .venv/installed  ## VOLO-D1 beside every other runtime that executes it, and D1 to D5: 40 minutes
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/scale.py
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "volo-edge needs Python 3.10 to 3.13; pass PYTHON=/path/to/python" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 clean:

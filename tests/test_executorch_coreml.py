@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import random
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.command import contents
 from tests.small import SMALL, edge_model, exported, pixels, reference_logits
 from volo_edge.converters.coreml import program as package_program
 from volo_edge.converters.coreml.evaluator.operators import OPERATORS
@@ -155,7 +157,7 @@ def test_an_operator_that_is_not_evaluated_has_no_runtime_here(half: Path, monke
         (b'"sedon"', b'"sedoN"', "KeyError"),
         (b'"nosj.atadatem"', b'"nosj.atada/.."', "names '../adata.json'"),
         (b'"egakcaplm.ledom"', b'"egakcaplm.ledoM"', "holds no model.mlpackage"),
-        (b'9:"nosj.ofni_gubed"', b'6:"nosj.ofni_gubed"', "in no folder"),
+        (b'0:"nosj.ofni_gubed"', b'1:"nosj.ofni_gubed"', "in no folder"),
         (b'[:"sedon"{', b'[:"sedon"[', "delimiter"),
     ],
 )
@@ -171,6 +173,25 @@ def test_a_damaged_index_is_one_line(half: Path, tmp_path: Path, before: bytes, 
         assert f"the Core ML delegate of {path} is damaged" in str(caught.value)
         assert says in str(caught.value)
     assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_a_delegate_is_what_executorch_unpacks(half: Path, tmp_path: Path) -> None:
+    from executorch.backends.apple.coreml import executorchcoreml
+
+    payload = read_forward(half).payload(0)
+    assert executorchcoreml.unflatten_directory_contents(payload, str(tmp_path))
+    with unpacked(payload, half) as package:
+        assert contents(package.parent) == contents(tmp_path / "lowered_module")
+
+
+def test_what_a_phone_compiles_of_a_package_is_kept_under_a_name_of_its_contents(
+    half: Path, split: tuple[Path, dict[str, str]]
+) -> None:
+    names = []
+    for path, number in ((half, 0), (split[0], 0), (split[0], 1)):
+        with unpacked(read_forward(path).payload(number), path) as package:
+            names.append(json.loads((package.parent / "metadata.json").read_text())["identifier"])
+    assert len(set(names)) == 3 and all(name.startswith("executorch_") for name in names)
 
 
 def test_a_damaged_package_is_one_line_about_the_program(half: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_grey_model_that_reads_the_mean_of_its_tokens(tmp_path: Path, target: 
     assert (manifest.model.entry, manifest.model.prefix) == ("state_dict", "model.")
     assert manifest.model.architecture == replace(GREY, pool="avg")
     assert (manifest.preprocessing.color, manifest.preprocessing.resize_to) == ("L", (66, 50))
-    assert manifest.photographs == str(DEMO_CALIBRATION)
+    assert manifest.photographs == DEMO_CALIBRATION.name
     if target == "executorch":
         assert manifest.graph.delegate_calls == 1 and not manifest.graph.undelegated_ops
     else:

@@ -188,7 +188,7 @@ class Manifest:
         tools: versions of what made it.
         half_precision: of a Core ML package that computes in half precision, how near its values come to the limits of
             that; null elsewhere.
-        photographs: where those of `parity` and of the self-test are from: the folder that was given, or `SHIPPED`.
+        photographs: where those of `parity` and of the self-test are from: the name of the folder given, or `SHIPPED`.
     """
 
     model: ModelInfo

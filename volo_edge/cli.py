@@ -20,6 +20,7 @@ from volo_edge.entry import wants_json
 from volo_edge.errors import Ending, GateError, RequestError, did_you_mean, ending
 
 if TYPE_CHECKING:
+    from volo_edge.artifact import Artifact
     from volo_edge.selftest import Tested
     from volo_edge.trained import ModelRequest
 
@@ -112,12 +113,16 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
     from volo_edge import artifact
     from volo_edge.converters.executorch.arm64.processors import USUAL
     from volo_edge.converters.targets import TARGETS
-    from volo_edge.request import check_processors, check_profile, check_runtime
+    from volo_edge.request import check_against, check_processors, check_profile, check_runtime
 
     found = artifact.read(args.artifact)
     check_runtime(args.runtime, found.manifest.backend)
     check_processors(args.arm64_cpu, args.runtime)
     check_profile(args.profile, args.threads, args.runtime, found.manifest.backend)
+    if args.against is not None:
+        check_against(args.profile, args.runtime)
+        _compare(found, artifact.read(args.against), console)
+        return
     program = TARGETS[found.manifest.target].module("program").read_program(found.model_path)
     artifact.require_signature(found, *program.signature)
     tested: tuple[Tested, ...] = ()
@@ -145,6 +150,17 @@ def inspect(args: argparse.Namespace, console: Console) -> None:
     if failed:
         where = "; ".join(f"{one.processor}: relative error {one.relative_error:.1e}" for one in failed)
         raise GateError(f"the self-test fails on {where} of the logits, where {failed[0].tolerance:.0e} is allowed")
+
+
+def _compare(found: Artifact, other: Artifact, console: Console) -> None:
+    """Show what differs between two artifacts."""
+    from volo_edge.difference import compare
+
+    with console.progress() as steps, steps.step("comparing"):
+        result = compare(found, other)
+    if console.json:
+        console.result({"artifact": str(found.folder), "against": str(other.folder), "difference": asdict(result)})
+    show.compared(console, found, other, result)
 
 
 def app(args: argparse.Namespace, console: Console) -> None:
@@ -459,6 +475,7 @@ def parser() -> Parser:
 
     sub = verb(inspect)
     sub.add_argument("artifact", metavar="ARTIFACT", type=Path, help="a folder that convert wrote")
+    sub.add_argument("--against", metavar="ARTIFACT", type=Path, help="say what differs from that one, in its stead")
     sub.add_argument("--profile", action="store_true", help="time the file here, and its parts: where its time goes")
     sub.add_argument("--threads", metavar="N", type=int, help="of the runtime that --profile times (all cores)")
     runtime(sub)

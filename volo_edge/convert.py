@@ -175,7 +175,7 @@ def convert(request: Request, steps: Steps) -> Converted:
             files=artifact.describe_files(folder.working, target.file, cases),
             graph=_graph(contents, reasons, macs),
             half_precision=half,
-            photographs=str(request.photographs) if request.photographs else artifact.SHIPPED,
+            photographs=request.photographs.resolve().name if request.photographs else artifact.SHIPPED,
             parity=tuple(parities),
             selftest=artifact.Selftest(cases, parity.runtime or "float reference", scheme.tolerance),
             tools=_tools(),

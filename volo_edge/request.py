@@ -98,6 +98,13 @@ def check_processors(names: tuple[str, ...], runtime: str | None) -> None:
         processors.find(name)
 
 
+def check_against(profile: bool, runtime: str | None) -> None:
+    """RequestError where two artifacts are to be compared and one to be run."""
+    if profile or runtime is not None:
+        option = "--profile" if profile else "--runtime"
+        raise RequestError(f"--against compares two files and runs neither: leave {option} out")
+
+
 def check_profile(profile: bool, threads: int | None, runtime: str | None, backend: str) -> None:
     """RequestError where `inspect` cannot time what that backend computes, or not so."""
     if threads is not None and not profile:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from volo_edge.convert import Converted
     from volo_edge.converters.program import HalfPrecision, Layer, Operation, Program, TensorType
     from volo_edge.devices.benchmark import Benchmarked
+    from volo_edge.difference import Difference
     from volo_edge.doctor import Finding
     from volo_edge.evaluate.measure import Result as EvaluationResult
     from volo_edge.predict import Predictions
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from volo_edge.sensitivity.measure import Result
     from volo_edge.trained import Assumed
     from volo_edge.validate.parity import Parity
+
+_FEW_FIELDS, _WIDE = 40, 48  # fields that differ, and characters of each, in a table
 
 
 def command(*words: object) -> str:
@@ -288,6 +291,55 @@ def inspected(console: Console, artifact: Artifact, program: Program) -> None:
         console.table(("operator", "count"), counts, ("count",))
 
 
+def compared(console: Console, here: Artifact, there: Artifact, found: Difference) -> None:
+    """What differs between two artifacts; of each section the first few fields."""
+    console.say(f"same     {'yes' if found.same else 'no'}: {_sameness(here, there, found)}")
+    names = (here.name, there.name) if here.name != there.name else (str(here.folder), str(there.folder))
+    for section, changes in found.sections.items():
+        if not changes:
+            continue
+        rows = [(change.field, _value(change.here), _value(change.there)) for change in changes[:_FEW_FIELDS]]
+        console.table((section, *names), rows)
+        if len(changes) > _FEW_FIELDS:
+            console.say(f"         and {len(changes) - _FEW_FIELDS} more of {section}: --json lists them")
+    if found.layers is None:
+        console.say(f"layers   not compared: {found.why_not}")
+        return
+    layers = [
+        (
+            str(layer.number),
+            layer.kind,
+            "x".join(map(str, layer.shape)),
+            layer.here,
+            layer.there,
+            _number(layer.weights, ".2e", "not finite"),
+            f"{layer.largest:.2e}",
+            _number(layer.biases, ".2e", "not finite"),
+        )
+        for layer in found.layers
+    ]
+    numbers = ("layer", "weights differ by", "of at most", "biases differ by")
+    if layers:
+        console.table(("layer", "kind", "shape", *names, *numbers[1:]), layers, numbers)
+    console.say(f"layers   {len(found.layers)} of {found.compared} hold other weights, or store them otherwise")
+
+
+def _sameness(here: Artifact, there: Artifact, found: Difference) -> str:
+    """Which files of two artifacts have the same bytes."""
+    ours, theirs = here.manifest.files, there.manifest.files
+    if found.same:
+        return f"all {len(ours)} files and the manifest"
+    same = [role for role, file in ours.items() if role in theirs and theirs[role].sha256 == file.sha256]
+    model = "the same" if "model" in same else "another"
+    return f"the model's file is {model}; {len(same)} of {len(ours.keys() | theirs.keys())} files have the same bytes"
+
+
+def _value(value: object) -> str:
+    """A manifest's value in a table."""
+    text = "-" if value is None else str(value)
+    return text if len(text) <= _WIDE else f"{text[:_WIDE]}..."
+
+
 def tested(console: Console, results: Sequence[Tested], photographs: str) -> None:
     """What self-tests found on photographs that are from the place so called."""
     if results:
@@ -502,8 +554,8 @@ def _grouped(layers: Sequence[Layer]) -> list[tuple[tuple[str, str, str], int, i
     return sorted(found, key=lambda group: -group[2])
 
 
-def _number(value: float | None, form: str) -> str:
-    return "infinite" if value is None else format(value, form)
+def _number(value: float | None, form: str, none: str = "infinite") -> str:
+    return none if value is None else format(value, form)
 
 
 def app(console: Console, result: App, artifact: Path) -> None:

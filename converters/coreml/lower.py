@@ -16,6 +16,7 @@ from torch.export import ExportedProgram
 
 from volo_edge.activation import Activation
 from volo_edge.converters.card import Card
+from volo_edge.converters.coreml.canonical import make_canonical
 from volo_edge.converters.targets import Choice
 
 PROBABILITIES = "probabilities"
@@ -74,6 +75,7 @@ def lower(
     if card is not None:
         _describe(model, card)
     model.save(str(path))
+    make_canonical(path)
     for file in path.rglob("*"):  # coremltools leaves them readable to their owner only
         file.chmod(0o755 if file.is_dir() else 0o644)
     path.chmod(0o755)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from torch.export import ExportedProgram
 
 from volo_edge.converters.card import Card
+from volo_edge.converters.executorch import coreml_package
 from volo_edge.converters.executorch.lean import lean
 from volo_edge.converters.executorch.reasons import coreml_reasons, xnnpack_reasons
 from volo_edge.converters.executorch.simplify import without_detours, without_repetitions
@@ -57,8 +60,26 @@ def _coreml(choice: Choice) -> Any:
     return CoreMLPartitioner(compile_specs=specification)
 
 
+@contextmanager
+def _coreml_lowering() -> Iterator[dict[str, str]]:
+    """Around lowering to Core ML: delegates that are the same have the same bytes; else as `coreml_reasons`."""
+    from executorch.backends.apple.coreml.compiler import CoreMLBackend
+
+    preprocess = CoreMLBackend.preprocess_model
+
+    def preprocess_canonically(*arguments: Any, **options: Any) -> Any:
+        result = preprocess(*arguments, **options)
+        return replace(result, processed_bytes=coreml_package.canonical(result.processed_bytes))
+
+    with (
+        coreml_reasons() as found,
+        patch.object(CoreMLBackend, "preprocess_model", staticmethod(preprocess_canonically)),
+    ):
+        yield found
+
+
 _Collecting = Callable[[], AbstractContextManager[dict[str, str]]]
 _BACKENDS: dict[str, tuple[Callable[[Choice], Any], _Collecting]] = {  # partitioner, and what it left outside
     "xnnpack": (_xnnpack, xnnpack_reasons),
-    "coreml": (_coreml, coreml_reasons),
+    "coreml": (_coreml, _coreml_lowering),
 }
