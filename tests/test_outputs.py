@@ -75,6 +75,8 @@ def test_the_second_of_two_writers_is_refused_at_once_and_told_by_whom(tmp_path:
         os.symlink(tmp_path / "out", tmp_path / "link")  # by another name
         with pytest.raises(RequestError, match="another volo-edge"), owned(tmp_path / "x" / ".." / "link"):
             pass
+        with pytest.raises(RequestError, match=said):  # before the work
+            outputs.check(tmp_path / "out", REPORT, force=True)
         with owned(tmp_path / "other"):
             pass
     finally:

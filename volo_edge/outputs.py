@@ -118,9 +118,11 @@ def check(path: Path, kind: Kind, force: bool, sources: Inputs = ()) -> None:
     """RequestError where an output may not be written to `path`.
 
     That is where something is there and `force` is not given, or it is no output of that `kind`, holds files that
-    volo-edge did not write, or one of the `sources`; and where the path itself cannot be.
+    volo-edge did not write, or one of the `sources`; where the path itself cannot be; and where another process works
+    for it.
     """
     place = _place(path)
+    _require_free(place, path)
     if not os.path.lexists(place.path):
         return
     strangers = _strangers(place.path, kind, str(path))
@@ -304,6 +306,16 @@ def _locked(place: Place, output: Path) -> int:
             return lock
         os.close(lock)
     raise RequestError(f"cannot write in {place.path.parent}: {reason or 'others do all the time'}; {ANOTHER}")
+
+
+def _require_free(place: Place, output: Path) -> None:
+    """RequestError where another process works for the output now: before the work, `owned` will tell for sure."""
+    if place.path in _held or not place.lock.is_file():
+        return
+    with suppress(FileNotFoundError):  # who was done has just removed it
+        lock = os.open(place.lock, os.O_RDWR | os.O_NOFOLLOW)
+        _is_ours(lock, place, output)
+        os.close(lock)
 
 
 def _is_ours(lock: int, place: Place, output: Path) -> bool:
