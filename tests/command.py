@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def one_line(ended: Ended, status: int = 2) -> str:
     assert ended.status == status, ended
     assert len(lines) == 1, ended.err
     assert lines[0].startswith("volo-edge: ") and "Traceback" not in lines[0]
-    assert ended.out == ""
+    assert ended.out == "" or json.loads(ended.out)["error"]["message"] == lines[0].removeprefix("volo-edge: ")
     return lines[0].removeprefix("volo-edge: ")
 
 

@@ -553,7 +553,7 @@ def test_a_file_system_that_is_read_only(mounted: Callable[..., Path]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "size"), [("executorch", "2m"), ("coreml", "2m"), ("coreml", "0")])
 def test_a_full_disk(tmp_path: Path, mounted: Callable[..., Path], target: str, size: str) -> None:
-    place, rest = mounted(f"size={size}" if size != "0" else "nr_inodes=2"), tmp_path / "rest"
+    place, rest = mounted(f"size={size}" if size != "0" else "nr_inodes=3"), tmp_path / "rest"
     rest.mkdir()
     said = refusal("convert", "--target", target, "--output", place / "new", env=temporary(rest))
     room = f"make room there and in {rest}, or pass another --output"

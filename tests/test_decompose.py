@@ -284,7 +284,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "patch 4": dataclasses.replace(SMALL, patch_size=4, image_size=(36, 40)),
     "patch 16": dataclasses.replace(SMALL, patch_size=16, image_size=(80, 128)),
     "no stem": dataclasses.replace(SMALL, stem_hidden_dim=0),
-    "one transformer stage, wider": dataclasses.replace(SMALL, layers=(1, 2), embed_dims=(12, 36), num_heads=(3, 4)),
+    "one transformer stage, wider": dataclasses.replace(
+        SMALL, layers=(1, 2), embed_dims=(12, 36), num_heads=(3, 4), mlp_ratios=(3.0, 2.0)
+    ),
     "mean of the tokens": dataclasses.replace(ODD, pool="avg"),
     "mean of the tokens, no aux head": dataclasses.replace(SMALL, pool="avg", aux_head=False),
     "grey": dataclasses.replace(SMALL, in_chans=1),

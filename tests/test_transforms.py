@@ -237,7 +237,7 @@ def test_a_rotation_spreads_every_channel(width: int) -> None:
         assert float(rotation(width, seed).abs().max()) < 5 / width**0.5  # Hadamard's would be 1 / sqrt(width)
 
 
-WIDE = dataclasses.replace(SMALL, layers=(2, 1), embed_dims=(96, 192), num_heads=(3, 6))
+WIDE = dataclasses.replace(SMALL, layers=(2, 1), embed_dims=(96, 192), num_heads=(3, 6), mlp_ratios=(3.0, 3.0))
 
 
 def peaks(model: VOLO, pixels: Tensor) -> dict[str, float]:
