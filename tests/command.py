@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -79,6 +80,12 @@ def untouched(folder: Path) -> Iterator[None]:
     after = contents(folder)
     assert after.keys() == before.keys()
     assert after == before
+
+
+def signals_are_heard() -> None:
+    """In a process to be started: whoever runs the tests may do so under nohup or in a shell's background."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def temporary(folder: Path) -> dict[str, str]:

@@ -363,7 +363,7 @@ def test_every_scheme_is_proved_on_every_processor(scheme: str, tmp_path: Path) 
     assert [one["processor"] for one in there] == [f"arm64 {name}" for name in USUAL]
     for name, one in zip(USUAL, there, strict=True):
         assert find(name).product in one["instructions"]
-        assert one["passed"] is True and one["images"] == here["images"] == 10
+        assert one["passed"] is True and one["images"] == here["images"] >= 10
         assert abs(one["top1_agreement"] - here["top1_agreement"]) <= 0.1  # one photograph
         assert one["relative_error"] < 3 * here["relative_error"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.command import contents
+from tests.command import contents, signals_are_heard
 from volo_edge.errors import INTERRUPTED, RequestError
 from volo_edge.files import MANIFEST
 from volo_edge.interrupts import heard, held_back, resumable
@@ -175,7 +175,11 @@ sys.exit(main())
 def _interrupted(delay: float, *arguments: str) -> tuple[int, str, str]:
     """How a command ended that was interrupted `delay` seconds after Python had begun; (status, out, err)."""
     process = subprocess.Popen(
-        [sys.executable, "-c", STARTED, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", STARTED, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=signals_are_heard,
     )
     assert process.stderr is not None and process.stderr.readline() == "started\n"
     time.sleep(delay)

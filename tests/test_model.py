@@ -122,7 +122,7 @@ def test_patch_sizes_with_and_without_the_stem(grid: tuple[int, int], patch: int
         ({"image_size": (64, -64)}, "64x-64"),
         ({"patch_size": 5}, "patch size 5"),
         ({"outlook_kernel": 4}, "odd kernel"),
-        ({"outlook_stride": 0}, "positive stride"),
+        ({"outlook_stride": 0}, "outlook_stride is 0, and must be 1 to 99"),
         ({"outlook_padding": 0}, "does not cover"),
     ],
 )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.command import contents, refusal, untouched
+from tests.command import contents, refusal, signals_are_heard, untouched
 from tests.test_artifact import write
 from volo_edge import files, outputs
 from volo_edge.benchmark.request import KIND as BENCHMARK
@@ -43,7 +43,8 @@ with owned(Path(sys.argv[1])) as place:
 
 def holder(output: Path) -> subprocess.Popen[str]:
     """Another process that works for `output`."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, output], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", HOLD, output]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=signals_are_heard)
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     return process
 

@@ -1,16 +1,13 @@
 """Every verb that writes, on a disk that fills up or breaks and in a process that is killed, at any of its calls.
 
-    python -m tests.hostile.faults [--faults 200] [--seed 0] [--verbs app,reference]
-
 Each fault is one run of the command in a folder of its own. It must end with exit status 0 and the right output, or
 with status 2 and one line (or be killed, where the fault is that). What was there before is there still, whole; what is
 there besides is the hidden folder beside the output at most. The same command, run again without a fault, then writes
-what it would have written without one. `make hostile` runs this; tests/test_faults.py a few of them.
+what it would have written without one. `campaign.py` runs many, tests/test_campaign.py a few.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -18,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -196,41 +192,24 @@ def without_fault(verb: Verb, artifact: Path, library: Path) -> tuple[Any, str]:
         return verb.result(place / verb.arguments[-1]), ended.calls
 
 
-def campaign(verbs: tuple[Verb, ...], faults: int, seed: int, say: Callable[[str], None] = print) -> list[str]:
-    """Run `faults` of them, spread over the verbs, the kinds and the calls; what was wrong, a line each."""
+def campaign(
+    artifact: Path, verbs: tuple[Verb, ...], faults: int, seed: int, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Run `faults` of them, spread over the verbs, the kinds and the calls: counts by verb, and what was wrong."""
     chance = random.Random(seed)
-    wrong: list[str] = []
+    found: dict[str, Any] = {"verbs": {}, "wrong": []}
     with tempfile.TemporaryDirectory() as name:
-        library, artifact = build(Path(name)), Path(name) / "artifact"
-        made = subprocess.run(
-            [COMMAND, "convert", "--target", "executorch", "--quantize", "fp32", "--output", artifact]
-        )
-        made.check_returncode()
+        library = build(Path(name))
         each = -(-faults // len(verbs))
         for verb in verbs:
             right, calls = without_fault(verb, artifact, library)
-            counts: Counter[str] = Counter()
+            wrong = 0
             for number in range(each):
                 kind, at = KINDS[number % len(KINDS)], chance.randint(1, len(calls))
-                found = one(verb, artifact, library, right, at, kind)
-                counts["wrong" if found else "right"] += 1
-                if found:
-                    wrong.append(f"{verb.name}: {kind} at call {at} of {len(calls)} ({calls[at - 1]}): {found}")
-                    say(wrong[-1])
-            say(f"{verb.name}: {len(calls)} calls ({dict(Counter(calls))}), {each} faults, {counts['wrong']} wrong")
-    return wrong
-
-
-def main() -> int:
-    """Run the campaign; 1 where something was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--faults", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--verbs", default=",".join(verb.name for verb in VERBS))
-    args = parser.parse_args()
-    chosen = tuple(verb for verb in VERBS if verb.name in args.verbs.split(","))
-    return 1 if campaign(chosen, args.faults, args.seed) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+                if bad := one(verb, artifact, library, right, at, kind):
+                    wrong += 1
+                    found["wrong"].append(f"{verb.name}: {kind} at call {at} of {len(calls)} ({calls[at - 1]}): {bad}")
+                    say(found["wrong"][-1])
+            found["verbs"][verb.name] = {"calls": len(calls), "faults": each, "wrong": wrong}
+            say(f"{verb.name}: {found['verbs'][verb.name]}")
+    return found

@@ -155,13 +155,15 @@ _ROWS = 4096  # of logits that are looked at together
 
 
 def _mapped(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """An array of an .npz, mapped where it lies; ValueError where it is compressed, of another kind or cut."""
+    """An array of an .npz, mapped where it lies; an error where it is compressed, of another kind, cut or changed."""
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"its {name} are compressed, and volo-edge writes none so")
     with archive.open(info) as stream:
         shape, fortran, dtype = _header(stream)
         header = stream.tell()
+        while stream.read(1 << 20):  # to its end, where zipfile holds it against its checksum
+            pass
     kind, axes = _KINDS[name]
     if dtype.hasobject or dtype.kind != kind or len(shape) != axes:
         raise ValueError(f"its {name} are {dtype} of {len(shape)} axes")

@@ -174,6 +174,11 @@ def _read(specification: Any, blobs: _Blobs) -> Package:
     made = {output.name: output for operator in operators for output in operator.outputs}
     inputs = tuple(_value(given) for given in function.inputs)
     made |= {given.name: given for given in inputs}
+    known = {given.name for given in inputs} | constants.keys()
+    for operator in operators:
+        if unknown := [name for names in operator.arguments.values() for name in names if name not in known]:
+            raise RequestError(f"its operator '{operator.kind}' reads {unknown[0]!r}, which nothing before it makes")
+        known |= {output.name for output in operator.outputs}
     missing = [name for name in block.outputs if name not in made and name not in constants]
     if missing:
         raise RequestError(f"its output '{missing[0]}' is made by no operator")
