@@ -14,6 +14,13 @@ from tests.command import run
 Converted = tuple[Path, dict[str, Any]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests have more time, and with it what they wait for: an artifact that another test would convert too."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1200))
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Small models only wait for each other's threads."""

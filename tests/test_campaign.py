@@ -40,7 +40,7 @@ def test_harmful_files_end_well(make: Callable[[Path], Kind], artifacts: Path, t
 
 
 def test_a_reader_that_is_wrong_is_told(tmp_path: Path) -> None:
-    """The judge itself: another value, an exception nobody expects, an error of several lines."""
+    """The judge itself: another value, an exception nobody expects, an error that says nothing."""
 
     def raising(error: Exception) -> Callable[[Any], Any]:
         def read(_: Any) -> Any:
