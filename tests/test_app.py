@@ -97,6 +97,13 @@ def test_a_folder_that_is_no_app_is_left_alone(tmp_path: Path) -> None:
                 assert "is no app that volo-edge wrote" in said
 
 
+@pytest.mark.parametrize("hashes", [[1], [None, "a"], 3, [["a"]]])
+def test_a_record_whose_hashes_are_none_is_no_apps(tmp_path: Path, hashes: object) -> None:
+    (tmp_path / ".volo-edge.json").write_text(json.dumps({"platform": "ios", "files": {"a": hashes}}))
+    with pytest.raises(RequestError, match="is no app that volo-edge wrote"):
+        app.make("ios", ARTIFACT, tmp_path, force=False)
+
+
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert app.make("ios", ARTIFACT, tmp_path, force=False).written > 0
 

@@ -54,9 +54,7 @@ def test_a_reader_that_is_wrong_is_told(tmp_path: Path) -> None:
     assert campaign.outcome(kind, kind.read, None, True) == "read"
     assert campaign.outcome(kind, lambda _: 2, None, True) == "wrong: another value, and no error"
     assert campaign.outcome(kind, raising(KeyError("x")), None, True) == "wrong: KeyError: 'x'"
-    assert campaign.outcome(kind, raising(RequestError("a\nb")), None, True).startswith(
-        "wrong: an error of several lines"
-    )
+    assert campaign.outcome(kind, raising(RequestError(" ")), None, True) == "wrong: an error without a word"
     assert campaign.outcome(kind, raising(RequestError("a")), None, True) == "refused"
 
 

@@ -208,7 +208,9 @@ def test_a_folder_with_a_file_of_that_name_that_is_not_ours_stays(tmp_path: Path
         pass
 
 
-@pytest.mark.parametrize("named", ["x", [], {"model": 3}, {"model": {"path": 3}}])
+@pytest.mark.parametrize(
+    "named", ["x", [], {"model": 3}, {"model": {"path": 3}}, {"a": {"path": "."}, "b": {"path": ""}}]
+)
 def test_a_manifest_that_names_no_files_allows_nothing(tmp_path: Path, named: Any) -> None:
     (tmp_path / "out").mkdir()
     values = {"format_version": 3, "target": "coreml", "quantization": {}, "files": named}

@@ -123,6 +123,8 @@ def _read_record(output: Path) -> Hashes:
         return {}
     try:
         written = inputs.parse_json(inputs.read_bytes(output / RECORD))["files"]
+        if not all(isinstance(one, str) for hashes in written.values() for one in hashes):
+            raise TypeError("a hash is text")
         return {name: set(hashes) for name, hashes in written.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RequestError):
         raise RequestError(

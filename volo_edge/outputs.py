@@ -153,7 +153,7 @@ def _strangers(path: Path, kind: Kind, name: str) -> list[str]:
     if values is None:
         raise RequestError(f"{name} exists and is no {kind.what} (it has no {kind.mark} that says so): {ANOTHER}")
     try:
-        ours = {Path(inner) for inner in (kind.mark, *kind.names(values))}
+        ours = {Path(inner) for inner in (kind.mark, *kind.names(values))} - {Path()}  # which would be all of it
     except (KeyError, TypeError, AttributeError):
         raise RequestError(f"{name} exists and its {kind.mark} is damaged: {ANOTHER}") from None
     return sorted(inner.as_posix() for inner in there if ours.isdisjoint((inner, *inner.parents)))
