@@ -262,7 +262,8 @@ def owned(output: Path) -> Iterator[Place]:
         with interrupts.held_back():
             if lock is not None:
                 _clean_up(place)
-                place.lock.unlink(missing_ok=True)
+                with suppress(OSError):  # a lock file that stays does no harm
+                    place.lock.unlink(missing_ok=True)
                 del _held[place.path]
             for folder in dict.fromkeys((place.home, *made)):
                 with suppress(OSError):  # it is not empty: state is in it, the output, or another's work
