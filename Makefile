@@ -7,7 +7,7 @@ BIN := .venv/bin
 PHOTOS := calibration/volo_cifar10/validation
 DEMO := demo
 
-.PHONY: demo test quick lint tools schema constraints hostile benchmark clean
+.PHONY: demo test quick lint tools schema constraints hostile mutants benchmark clean
 
 demo: .venv/installed  ## Convert the demo model for both targets, classify photographs with the file, judge both files
 	$(BIN)/volo-edge convert --target executorch --output $(DEMO)/executorch --force
@@ -47,6 +47,9 @@ constraints:  ## The newest versions of everything, in .venv; tested and committ
 
 hostile: .venv/installed  ## 50,000 harmful files and 200 failing disks: docs/reliability.md; two hours
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile.campaign
+
+mutants: .venv/installed  ## Faults put into the code on purpose, one at a time: which do the tests notice; 20 minutes
+	$(BIN)/python -m tests.mutants
 
 benchmark: .venv/installed  ## VOLO-D1 beside every other runtime that executes it, and D1 to D5: 40 minutes
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'

@@ -42,7 +42,7 @@ _STAT, _MET, _REP = "tests/test_statistics.py", "tests/test_metrics.py", "tests/
 _DEC, _QUA, _HOS = "tests/test_decompose.py", "tests/test_quantize.py", "tests/test_hostile_inputs.py"
 _EVA, _CHE, _EVR = "tests/test_evaluate.py", "tests/test_checkpoint.py", "tests/test_evaluator.py"
 MUTANTS = (
-    Mutant("volo_edge/files.py", "names = sorted(file.relative_to(path)", "names = list(file.relative_to(path)", _ART),
+    Mutant("volo_edge/files.py", "inside = sorted(", "inside = list(", _ART),
     Mutant("volo_edge/files.py", 'f"{sha256(path / name)} {name}\\n"', 'f"{sha256(path / name)}\\n"', _ART),
     Mutant("volo_edge/files.py", "os.path.isabs(name) or", "", _OUT, same="what is absolute and inside is the artifact's"),
     Mutant("volo_edge/files.py", 'or ".." in Path(name).parts', "", _OUT),
