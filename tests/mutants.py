@@ -51,7 +51,7 @@ MUTANTS = (
     Mutant("volo_edge/outputs.py", "    if not force:\n", "    if False:\n", _OUT),
     Mutant("volo_edge/outputs.py", "        check(place.path, kind, force, sources)  # again", "        pass  # again", _OUT),
     Mutant("volo_edge/outputs.py", "            if strangers := _strangers(place.old", "            if strangers := 0 and _strangers(place.old", _OUT),
-    Mutant("volo_edge/outputs.py", "            place.old.rename(place.path)\n            raise", "            raise", "tests/test_interrupts.py"),
+    Mutant("volo_edge/outputs.py", "            place.old.rename(place.path)\n            raise", "            raise", "tests/test_interrupts.py", same="what is cleaned up at the end gives the name back"),
     Mutant("volo_edge/outputs.py", "ours.isdisjoint((inner, *inner.parents))", "ours.isdisjoint((inner,))", _OUT),
     Mutant("volo_edge/outputs.py", " - {Path()}  # which", "  # which", _OUT),
     Mutant("volo_edge/outputs.py", "if inner.name not in _OF_SYSTEMS", "if True", _OUT),

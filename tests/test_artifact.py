@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -153,6 +154,17 @@ def test_the_hash_of_a_folder_is_of_its_files_names_and_bytes(tmp_path: Path) ->
     assert files.sha256(tmp_path / "a") == files.sha256(tmp_path / "b") != files.sha256(tmp_path / "c")
     (tmp_path / "b/x/1").write_bytes(b"else")
     assert files.sha256(tmp_path / "a") != files.sha256(tmp_path / "b")
+
+
+def test_the_hash_of_a_folder_does_not_depend_on_the_order_of_its_files(tmp_path: Path) -> None:
+    names = [f"{number:02}" for number in range(40)]
+    for folder, order in (("a", names), ("b", names[::-1])):
+        (tmp_path / folder).mkdir()
+        for name in order:
+            (tmp_path / folder / name).write_text(name)
+    lines = "".join(f"{hashlib.sha256(name.encode()).hexdigest()} {name}\n" for name in names)
+    expected = hashlib.sha256(lines.encode()).hexdigest()
+    assert files.sha256(tmp_path / "a") == files.sha256(tmp_path / "b") == expected
 
 
 def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ def test_a_reader_that_is_wrong_is_told(tmp_path: Path) -> None:
     assert campaign.outcome(kind, raising(KeyError("x")), None, True) == "wrong: KeyError: 'x'"
     assert campaign.outcome(kind, raising(RequestError(" ")), None, True) == "wrong: an error without a word"
     assert campaign.outcome(kind, raising(RequestError("a")), None, True) == "refused"
+    assert campaign.outcome(kind, raising(OSError(36, "File name too long")), None, True) == "refused"
+    assert campaign.outcome(kind, raising(AssertionError("gone")), None, True) == "wrong: AssertionError: gone"
 
 
 @pytest.mark.slow

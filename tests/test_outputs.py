@@ -229,6 +229,23 @@ def test_a_file_that_came_while_the_work_went_on_is_not_lost(tmp_path: Path) -> 
     assert not (tmp_path / ".out.volo-edge").exists()
 
 
+def test_a_file_that_came_at_the_last_moment_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the last look and the new name."""
+    earlier(tmp_path / "out", REPORT)
+    rename = Path.rename
+
+    def late(path: Path, target: Path) -> Path:
+        if Path(target).name == "old":
+            (path / "mine").write_text("mine")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    with pytest.raises(RequestError, match="did not write"), new_folder(tmp_path / "out", REPORT, force=True):
+        pass
+    assert (tmp_path / "out" / "mine").read_text() == "mine"
+    assert not (tmp_path / ".out.volo-edge").exists()
+
+
 def test_an_output_that_appeared_while_the_work_went_on_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="exists already"), new_folder(tmp_path / "out", REPORT):
         earlier(tmp_path / "out", REPORT)
@@ -319,7 +336,9 @@ def test_errors_name_the_output_and_not_a_file_that_is_gone(tmp_path: Path) -> N
         folder.working.write_text("x")
 
 
-@pytest.mark.parametrize("name", ["../mine", "/etc/hostname", "sub/../../mine", "link/mine", "a/\0", ".", ""])
+@pytest.mark.parametrize(
+    "name", ["../mine", "/etc/hostname", "sub/../../mine", "app/../x", "link/mine", "a/\0", ".", ""]
+)
 def test_an_apps_record_cannot_name_a_file_outside_the_app(tmp_path: Path, name: str) -> None:
     """Such a file was removed, its hash being the one that the record had for it."""
     write(tmp_path / "artifact")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 from volo_edge.converters.coreml.evaluator.package import DTYPES, Operator, Package, read_package
 from volo_edge.converters.coreml.neural_engine import operations, units
 from volo_edge.converters.program import Layer, Levels, Program, StoredLayer, TensorType, by_frequency
+from volo_edge.errors import RequestError
 
 _BITS = {dtype.name: dtype.bits for dtype in DTYPES.values()}
 _COMPRESSED = {  # what each operator that decompresses a tensor is given
@@ -23,9 +26,25 @@ _COMPRESSED = {  # what each operator that decompresses a tensor is given
 _LAYERS = {"conv": "convolution", "conv_transpose": "transposed convolution", "linear": "linear"}
 
 
+@contextmanager
+def _damage_is_told(path: str | Path) -> Iterator[None]:
+    """Around what follows a program: where it lacks what coremltools gives each operator, that is a RequestError."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration) as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        raise RequestError(f"{path} is damaged: its program is not as coremltools writes them ({what})") from error
+
+
 def read_program(path: str | Path) -> Program:
     """What the .mlpackage folder at `path` holds; RequestError where it is missing, something else or damaged."""
-    package = read_package(path)
+    with _damage_is_told(path):
+        return _program(read_package(path), Path(path))
+
+
+def _program(package: Package, path: Path) -> Program:
     import coremltools as ct
 
     description = ct.utils.load_spec(str(path)).description
@@ -33,10 +52,10 @@ def read_program(path: str | Path) -> Program:
     layers = tuple(_layer(operator, constants) for operator in package.operators if operator.kind in _LAYERS)
     for name in package.constants:
         constants.note(name, "other constants")
-    planned = units(Path(path))
+    planned = units(path)
     tensors = (*package.inputs, *(output for operator in package.operators for output in operator.outputs))
     return Program(
-        file_bytes=sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file()),
+        file_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         inputs=tuple(_input(feature) for feature in description.input),
         outputs=tuple(
             TensorType(tuple(size or 0 for size in out.shape), out.dtype, out.name) for out in package.outputs
@@ -56,10 +75,14 @@ def read_weights(path: str | Path) -> tuple[StoredLayer, ...]:
 
     The windows' one-hot kernels are among them.
     """
+    with _damage_is_told(path):
+        return _weights(read_package(path))
+
+
+def _weights(package: Package) -> tuple[StoredLayer, ...]:
     from volo_edge.converters.coreml.evaluator import decoded  # torch
     from volo_edge.converters.coreml.evaluator.operators import OPERATORS
 
-    package = read_package(path)
     made_by = {output.name: operator for operator in package.operators for output in operator.outputs}
 
     def known(name: str) -> Any:

@@ -3,9 +3,9 @@
     python -m tests.hostile.campaign [--cases 50000] [--faults 200] [--output docs/results/hostile] [--peers 300]
     python -m tests.hostile.campaign --kind "float reference" --seed 17     one case again, with its traceback
 
-A case ends well where the reader gives the right value or an error that people are told in one line (RequestError,
-UnreadableImage, argparse's), in `SECONDS`, with a peak of memory below `MEGABYTES`. Readers run in processes that the
-parent watches: one that dies or hangs is a case too. Peers read the same files; what they do is counted and not judged.
+A case ends well where the reader gives the right value, or an error that the command says in a line (`errors.ending`),
+in `SECONDS`, with a peak of memory below `MEGABYTES`. Readers run in processes that the parent watches: one that dies
+or hangs is a case too. Peers read the same files; what they do is counted and not judged.
 """
 
 from __future__ import annotations
@@ -33,17 +33,20 @@ GOOD = ("read", "refused")  # how a case may end
 def outcome(kind: Any, read: Callable[[Any], Any], given: Any, judged: bool) -> str:
     """How reading ends: "read", "refused", or what was wrong."""
     from tests.hostile.kinds import ANYTHING
-    from volo_edge.errors import RequestError
+    from volo_edge.errors import ending
     from volo_edge.preprocess import UnreadableImage
 
     try:
         value = read(given)
-    except (RequestError, UnreadableImage) as error:
+    except UnreadableImage as error:
         return "refused" if str(error).strip() else "wrong: an error without a word"
-    except AssertionError as error:
-        return f"wrong: {error}"
-    except Exception as error:  # for peers: whatever they raise is theirs
-        return f"wrong: {type(error).__name__}: {str(error)[:120]}" if judged else f"raised {type(error).__name__}"
+    except Exception as error:
+        if not judged:
+            return f"raised {type(error).__name__}"
+        end = ending(error)  # what the command says
+        if end.kind == "request":
+            return "refused" if end.message.strip() else "wrong: an error without a word"
+        return f"wrong: {type(error).__name__}: {str(error)[:120]}"
     if judged and kind.right is not ANYTHING and not kind.same(value, kind.right):
         return "wrong: another value, and no error"
     return "read"
