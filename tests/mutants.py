@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant("volo_edge/validate/metrics.py", "return error if math.isfinite(error) else math.inf\n\n\ndef max", "return error\n\n\ndef max", _MET),
     Mutant("volo_edge/validate/metrics.py", "-20 * math.log10(error)", "-10 * math.log10(error)", _MET),
     Mutant("volo_edge/validate/metrics.py", "(same & np.isfinite(logits).all(1)).mean())\n\n\ndef labels", "same.mean())\n\n\ndef labels", _MET),
-    Mutant("volo_edge/validate/metrics.py", "(logits >= 0) == (reference >= 0)", "(logits > 0) == (reference > 0)", "tests/test_multilabel.py tests/test_metrics.py"),
+    Mutant("volo_edge/validate/metrics.py", "(logits >= 0) == (reference >= 0)", "(logits > 0) == (reference > 0)", _MET),
     Mutant("volo_edge/validate/metrics.py", "logits.max(-1, keepdims=True)", "0", _MET),
     Mutant("volo_edge/validate/parity.py", "passed=error <= tolerance", "passed=error < tolerance", _MET),
     Mutant("volo_edge/validate/parity.py", "None, None, None, None, tolerance, None, why)", "None, None, None, None, tolerance, True, why)", _MET),
@@ -156,14 +156,23 @@ def noticed(mutant: Mutant) -> bool:
         return ended.returncode == 1
 
 
+def sound(tests: set[str]) -> list[str]:
+    """Those of the `tests` that fail without a fault, of which nothing can be said."""
+    nothing = Mutant("README.md", "# volo-edge\n", "# volo-edge\n", "")
+    return [path for path in sorted(tests) if noticed(replace(nothing, tests=path))]
+
+
 def main() -> int:
-    """Run them; 1 where one survived that is a fault."""
+    """Run them; 1 where one survived that is a fault, 2 where tests fail without one."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="part of a file's name")
     parser.add_argument("--output", type=Path, default=Path("docs/results/mutants"))
     args = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if args.only in mutant.file]
+    if failing := sound({path for mutant in chosen for path in mutant.tests.split()}):
+        print(f"these fail without a fault: {', '.join(failing)}")
+        return 2
     found: dict[str, dict[str, list[str]]] = {}
     with ThreadPoolExecutor(args.jobs) as pool:
         for mutant, seen in zip(chosen, pool.map(noticed, chosen), strict=True):

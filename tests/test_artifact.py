@@ -123,6 +123,14 @@ def test_a_later_format_says_to_update(tmp_path: Path) -> None:
         artifact.read(tmp_path / "a")
 
 
+def _third_label(folder: Path) -> None:
+    """One more than classes, and the manifest has its hash."""
+    labels = folder / artifact.LABELS
+    labels.write_text("cat\ndog\nship\n")
+    change(folder, "files", "labels", "sha256", value=files.sha256(labels))
+    change(folder, "files", "labels", "bytes", value=files.size(labels))
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
@@ -131,6 +139,7 @@ def test_a_later_format_says_to_update(tmp_path: Path) -> None:
         (lambda folder: (folder / "labels.txt").write_text("dog\ncat\n"), "not the file the manifest names"),
         (lambda folder: change(folder, "files", "model", "path", value="../../x"), "leads out of"),
         (lambda folder: change(folder, "files", "model", "path", value="/etc/passwd"), "leads out of"),
+        (_third_label, "has 3 names for 2 classes"),
         (lambda folder: change(folder, "preprocessing", "crop", value=[8, 9]), "crop is not the model's image_size"),
         (lambda folder: (folder / files.MANIFEST).write_text("{"), "is damaged|is no manifest"),
         (lambda folder: (folder / files.MANIFEST).write_bytes(b"\xff\xfe"), "is damaged|is no manifest"),

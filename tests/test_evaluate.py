@@ -34,6 +34,7 @@ from volo_edge.errors import RequestError
 from volo_edge.evaluate import data, growth, plausible, statistics
 from volo_edge.evaluate.facts import Facts, compare
 from volo_edge.evaluate.plausible import Known
+from volo_edge.evaluate.verdict import passes as gate_passes
 from volo_edge.evaluate.verdict import verdict
 from volo_edge.labels import imagenet_labels, imagenet_synsets
 from volo_edge.quantize.transforms import ROBUST
@@ -98,6 +99,11 @@ def test_sorted_order_is_a_warning_and_nothing_to_judge_a_gate_on() -> None:
     assert numbers == (0, 1, 2) and "sorted order" in note and "'Hund' for 'cat'" in note
     with pytest.raises(RequestError, match=r"--max-drop judges nothing on .* sorted order .* --class-map"):
         data.class_of(folders, LABELS, gate=True)
+
+
+def test_some_folders_that_are_no_labels_are_not_taken_by_their_place() -> None:
+    with pytest.raises(RequestError, match="1 of 2 class folders are no labels"):
+        data.class_of(("cat", "x"), ("cat", "dog"))
 
 
 def test_folders_that_are_no_labels() -> None:
@@ -277,7 +283,7 @@ def test_verdicts(worse: int, better: int, max_drop: float | None, passes: bool 
     top1 = compare(ours, theirs)
     assert re.search(said, verdict(top1, 99, (), 500, max_drop))
     if passes is not None and max_drop is not None:
-        assert (top1.high <= max_drop) == passes  # the interval decides, not the point
+        assert gate_passes(top1, (), 1000, max_drop) is passes  # the interval decides, not the point
 
 
 # Whether the float model's own answers can be right
@@ -445,6 +451,15 @@ def test_static_activations_are_rounded_and_clipped() -> None:
         assert found.worst == "network.2.0"
         snr.append(next(one.own_snr_db for one in found.blocks if one.block == "network.2.0") or 999)
     assert snr[1] > snr[0] and snr[1] > snr[2] + 10
+
+
+def test_static_outputs_are_rounded_too() -> None:
+    edge = edge_model(SMALL, LAYOUTS["xnnpack"])
+    stored = layers_of(edge)
+    place = growth.call_order(edge).index("network.2.0.attn.proj")
+    stored[place] = dataclasses.replace(stored[place], made=Levels(1.0, 0, -128, 127))
+    found = growth.measure(edge, stored, [torch.from_numpy(pixels(SMALL))], lambda count: None)
+    assert found.worst == "network.2.0"
 
 
 def test_the_class_token_in_a_bias_is_taken_out() -> None:

@@ -1006,7 +1006,7 @@ def test_a_flipped_bit_of_a_weight_answers_otherwise(package: Path, tmp_path: Pa
         ("truncated weights", "truncated"),
         ("overwritten record", "no fp32 at offset"),
         ("unknown operator", "operator 'no_such_operator' is not one that is evaluated"),
-        ("unbound input", "before anything made it"),
+        ("unbound input", "which nothing before it makes"),
         ("other shape", "the program says"),
     ],
 )

@@ -498,3 +498,13 @@ def test_transparency_is_laid_over_white_in_parts_as_at_once(tmp_path: Path) -> 
     image.save(tmp_path / "a.png")
     at_once = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     assert np.array_equal(np.asarray(open_rgb(tmp_path / "a.png")), np.asarray(at_once))
+
+
+def test_a_reference_whose_numbers_were_changed(tmp_path: Path) -> None:
+    """One bit of one logit."""
+    path = crafted.reference(tmp_path / "a.npz", _arrays())
+    data = bytearray(path.read_bytes())
+    data[data.index(np.float32(1.0).tobytes() * 10) + 1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RequestError, match="is no float reference, or damaged"):
+        reference_file.read(path)

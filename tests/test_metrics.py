@@ -10,7 +10,7 @@ import pytest
 from volo_edge.convert import _one_class
 from volo_edge.errors import RequestError
 from volo_edge.validate import metrics
-from volo_edge.validate.parity import compare
+from volo_edge.validate.parity import compare, not_run
 from volo_edge.validate.reference import finite
 
 REFERENCE = np.array([[3.0, 0.0, 4.0], [0.0, 12.0, 0.0]], np.float32)  # of norm 13
@@ -64,3 +64,15 @@ def test_one_class_for_all_photographs_is_told() -> None:
     (said,) = _one_class(constant, ("cat", "dog", "frog"))
     assert "says 'dog' of all 8 photographs" in said
     assert _one_class(varied, ("cat", "dog", "frog")) == _one_class(constant[:, :1], ("cat",)) == ()
+
+
+def test_a_logit_of_nothing_says_the_label() -> None:
+    """Its probability is one half, from which on a label is said."""
+    zero, more = np.array([[0.0, -1.0]], np.float32), np.array([[0.5, -1.0]], np.float32)
+    assert metrics.labels_agreement(zero, more) == metrics.labels_agreement(more, zero) == 1
+
+
+def test_parity_at_its_tolerance_passes_and_of_a_file_that_was_not_run_is_not_known() -> None:
+    exact = compare(np.array([[3.0]], np.float32), np.array([[2.0]], np.float32), 0.5, "a runtime", "x86-64")
+    assert exact.relative_error == 0.5 and exact.passed is True
+    assert not_run("nobody ran it", 0.5).passed is None

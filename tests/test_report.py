@@ -10,6 +10,7 @@ import xml.etree.ElementTree
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 
 import jsonschema
 import numpy as np
@@ -387,3 +388,31 @@ def test_a_browser_shows_it(tmp_path: Path, photographs: Path, dark: bool) -> No
         pixels = np.asarray(image.convert("L"))
     assert (pixels.mean() < 80) == dark
     assert pixels.std() > 10  # there is something on it
+
+
+def test_the_headline_names_the_one_that_loses_most_of_those_that_lose_more_than_chance() -> None:
+    chance, some, most = outcome("chance", 0.2), outcome("some", 2.0), outcome("most", 3.0)
+    assert html.headline(report(chance)) == "1 artifact(s), and none loses so much top-1 that it could not be chance."
+    said = html.headline(report(some, chance, most))
+    assert said == "2 of 3 artifact(s) lose more top-1 than chance; most loses most, 3.00 points."
+
+
+def test_the_worst_classes_come_first() -> None:
+    drops = (ClassDrop("cat", 10, 80, 79, 1), ClassDrop("dog", 10, 80, 70, 10), ClassDrop("ship", 10, 80, 85, -5))
+    assert [row[0] for row in html._classes(report(outcome("one", 1, by_class=drops)))] == ["dog", "cat", "ship"]
+
+
+def test_photographs_that_most_have_wrong_come_first_and_then_the_surest() -> None:
+    def changed(name: str, sure: float, effect: Literal["worse", "other"]) -> Changed:
+        return Changed(name, "cat", Answer("cat", sure), Answer("dog", 0.5), effect)
+
+    both, sure, unsure, other = (
+        changed("both", 0.3, "worse"),
+        changed("sure", 0.9, "worse"),
+        changed("unsure", 0.4, "worse"),
+        changed("other", 0.99, "other"),
+    )
+    found = html._photographs(
+        report(outcome("a", 1, changed=(other, unsure, both, sure)), outcome("b", 1, changed=(both,)))
+    )
+    assert [photograph.change.photograph for photograph in found] == ["both", "sure", "unsure", "other"]

@@ -180,3 +180,9 @@ def test_the_stem_is_told_from_the_projections() -> None:
     static = {name for name, precision in hybrid.items() if precision.activations == "static"}
     assert static == {name for name in hybrid if name.startswith(STEM)} and len(static) == 2  # not what reads pixels
     assert np.all([precision.weights.bits == 8 for precision in hybrid.values()])
+
+
+def test_what_an_artifact_is_called() -> None:
+    assert choose("executorch", None, None, None).name("volo_d1_224") == "volo_d1_224-executorch-int8-dynamic"
+    assert choose("executorch", "coreml", "fp16", None).name("volo_d1_224") == "volo_d1_224-executorch-coreml-fp16"
+    assert choose("coreml", None, "palette6", None).name("volo_d1_224") == "volo_d1_224-coreml-palette6"

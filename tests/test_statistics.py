@@ -137,3 +137,28 @@ def test_comparison_counts_the_flips() -> None:
     found = facts.compare(ours, theirs)
     assert (found.float_model, found.file, found.drop, found.worse, found.better) == (60, 60, 0, 20, 20)
     assert found.p_value == 1 and found.low < 0 < found.high
+
+
+def test_the_interval_of_few_is_that_of_all_samples_that_can_be() -> None:
+    """Six draws of one worse, one better, one neither, with one of each of the first two added to four photographs."""
+    sums = np.array([1.0])
+    for _ in range(6):
+        sums = np.convolve(sums, np.full(3, 1 / 3))
+    below = np.cumsum(sums)
+    low, high = (100 * (int(np.searchsorted(below, share)) - 6) / 6 for share in (0.025, 0.975))
+    found = statistics.drop_interval(np.array([1.0, -1.0, 0.0, 0.0]))
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_worse_is_what_only_the_float_model_has_right() -> None:
+    found = facts.compare(np.array([False, True, True]), np.array([True, True, True]))
+    assert (found.worse, found.better, found.drop > 0) == (1, 0, True)
+
+
+def test_a_class_that_lost_has_a_drop_above_zero() -> None:
+    labels, nothing = np.array([0, 0, 1, 1]), np.zeros(4)
+    theirs, ours = np.array([True, True, True, False]), np.array([True, False, True, True])
+    float_facts, own = (facts.Facts(labels, nothing, right, right, nothing, 0, 0) for right in (theirs, ours))
+    lost_, gained = facts.by_class(own, float_facts, labels, ("cat", "dog"))
+    assert (lost_.label, lost_.float_model, lost_.file, lost_.drop) == ("cat", 100, 50, 50)
+    assert (gained.label, gained.float_model, gained.file, gained.drop) == ("dog", 50, 100, -50)

@@ -230,7 +230,7 @@ def architecture(folder: Path) -> Kind:
 
 def hub_config(folder: Path) -> Kind:
     """A `config.json` beside weights, as the hub has it."""
-    torch.save(_weights(), folder / "weights.pth")
+    torch.save(_weights(), folder / "pytorch_model.bin")
     _heads(folder)
     sound = {
         "architecture": "volo_d1_224",
@@ -239,7 +239,9 @@ def hub_config(folder: Path) -> Kind:
         "pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5] * 3, "crop_pct": 0.96, "interpolation": "bicubic"},
         "label_names": ["a", "b"],
     }
-    return _json_kind("config.json", folder / "config.json", sound, lambda path: _load(path.parent / "weights.pth"))
+    return _json_kind(
+        "config.json", folder / "config.json", sound, lambda path: _load(path.parent / "pytorch_model.bin")
+    )
 
 
 def class_maps(folder: Path) -> Kind:
