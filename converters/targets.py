@@ -6,13 +6,31 @@ Each target is a package here with the same three modules: `lower` writes the fi
 
 from __future__ import annotations
 
+import math
+import platform
+import sys
 from dataclasses import dataclass
-from importlib import import_module
+from importlib import import_module, metadata
 from types import ModuleType
 
 from volo_edge import interrupts
 from volo_edge.errors import RequestError, did_you_mean
 from volo_edge.quantize.schemes import SCHEMES, Scheme
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a target's packages are made for.
+
+    Args:
+        python: the first version.
+        machines: `sys.platform` and `platform.machine()` of each; () for any.
+        summary: the same for people.
+    """
+
+    python: tuple[int, int] = (3, 10)
+    machines: tuple[tuple[str, str], ...] = ()
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,7 +42,11 @@ class Target:
         summary: what it is and where it runs.
         backends: what computes it on the phone, the default first.
         file: name of the file, or package folder, within an artifact.
-        minimum_ios: the first iOS that runs such a file on Core ML.
+        minimum_ios: the first iOS that runs such a file, where a framework of iOS computes it.
+        extra: of `pyproject.toml`, what installs its packages; "" where a plain installation has them.
+        packages: that the extra installs.
+        needs: the Python, and the machines (`sys.platform`, `platform.machine()`), that there are such packages for.
+        proof_seconds: that parity may take: where the runtime here is slow, fewer photographs than usual are proved.
     """
 
     name: str
@@ -32,11 +54,41 @@ class Target:
     backends: tuple[str, ...]
     file: str
     minimum_ios: int
+    extra: str = ""
+    packages: tuple[str, ...] = ()
+    needs: Needs = Needs()
+    proof_seconds: float = math.inf
 
     def module(self, name: str) -> ModuleType:
-        """The target's module `lower`, `program` or `run`, imported now."""
+        """The target's module `lower`, `program` or `run`, imported now; RequestError as `require`."""
+        self.require()
         with interrupts.held_back():  # the C++ in them aborts the process when an exception comes up in it
             return import_module(f"volo_edge.converters.{self.name}.{name}")
+
+    def require(self) -> None:
+        """RequestError where its packages are missing, or there are none for this Python or machine."""
+        here = sys.platform, platform.machine()
+        fits = not self.needs.machines or here in self.needs.machines
+        if sys.version_info < self.needs.python or not fits:
+            raise RequestError(
+                f"target {self.name} needs {self.needs.summary}; this is Python {platform.python_version()} on "
+                f"{' '.join(here)}"
+            )
+        if self.packages and None in self.versions.values():
+            missing = " and ".join(name for name, found in self.versions.items() if found is None)
+            raise RequestError(f"target {self.name} needs {missing}: pip install 'volo-edge[{self.extra}]'")
+
+    @property
+    def versions(self) -> dict[str, str | None]:
+        """Of its packages; None of those that are not installed."""
+        return {name: _version(name) for name in self.packages}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 TARGETS: dict[str, Target] = {
@@ -56,10 +108,29 @@ TARGETS: dict[str, Target] = {
             file="VOLO.mlpackage",
             minimum_ios=15,
         ),
+        Target(
+            name="coreai",
+            summary="Core AI asset for iOS 27 and macOS 27: Neural Engine, GPU or CPU",
+            backends=("coreai",),
+            file="VOLO.aimodel",
+            minimum_ios=27,
+            extra="coreai",
+            packages=("coreai-torch", "coreai-core"),
+            needs=Needs(
+                python=(3, 11),
+                machines=(("linux", "x86_64"), ("darwin", "arm64")),
+                summary="Python 3.11 or later on Linux x86-64 or on a Mac with Apple silicon",
+            ),
+            proof_seconds=60.0,
+        ),
     )
 }
 
-DEFAULT_SCHEMES = {"xnnpack": "int8-dynamic", "coreml": "int8-weight"}  # of `--quantize`, by backend
+DEFAULT_SCHEMES = {
+    "xnnpack": "int8-dynamic",
+    "coreml": "int8-weight",
+    "coreai": "int8-weight",
+}  # of `--quantize`, by backend
 
 
 @dataclass(frozen=True)
@@ -76,11 +147,13 @@ class Runtime:
 
 
 RUNTIMES = {  # of `--runtime`; the default is the first that takes the file and that this machine has
-    "native": Runtime("what a phone has, on this machine's processor: ExecuTorch or Core ML", ("xnnpack", "coreml")),
+    "native": Runtime(
+        "what a phone has, on this machine's processor: ExecuTorch, Core ML or Core AI", ("xnnpack", "coreml", "coreai")
+    ),
     "evaluator": Runtime("volo-edge's evaluator of Core ML packages", ("coreml",)),
     "arm64": Runtime("ExecuTorch on ARM64 code, in qemu where the machine is another", ("xnnpack",)),
 }
-IOS_VERSIONS = (15, 16, 17, 18)
+IOS_VERSIONS = {"coreml": (15, 16, 17, 18), "coreai": (27,)}  # that a file can be made for, by backend
 DEFAULT_IOS = 16  # the first with compressed weights: packages of different schemes run on the same phones
 
 
@@ -115,13 +188,16 @@ def choose(target: str, backend: str | None, scheme: str | None, minimum_ios: in
     if backend not in chosen.backends:
         takes = ", ".join(name for name, other in SCHEMES.items() if backend in other.backends)
         raise RequestError(f"backend {backend} does not take the scheme {scheme}; it takes {takes}")
-    if minimum_ios is not None and backend != "coreml":
-        raise RequestError("--minimum-ios is for Core ML: an XNNPACK program runs wherever ExecuTorch does")
-    if minimum_ios is not None and minimum_ios not in IOS_VERSIONS:
-        raise RequestError(f"--minimum-ios {minimum_ios}: choose one of {', '.join(map(str, IOS_VERSIONS))}")
+    versions = IOS_VERSIONS.get(backend, ())
+    if minimum_ios is not None and not versions:
+        raise RequestError("--minimum-ios is for Core ML and Core AI: an XNNPACK program runs wherever ExecuTorch does")
+    if minimum_ios is not None and minimum_ios not in versions:
+        raise RequestError(
+            f"--minimum-ios {minimum_ios}: files for {backend} are made for iOS {', '.join(map(str, versions))}"
+        )
     lowest = max(found.minimum_ios, chosen.minimum_ios)
     if minimum_ios is not None and minimum_ios < lowest:
         what = f"scheme {scheme}" if chosen.minimum_ios == lowest else f"target {target}"
         raise RequestError(f"{what} needs iOS {lowest}: pass --minimum-ios {lowest}")
     ios = minimum_ios or max(DEFAULT_IOS, lowest)
-    return Choice(found, backend, chosen, ios if backend == "coreml" else None)
+    return Choice(found, backend, chosen, ios if versions else None)

@@ -437,7 +437,7 @@ def parser() -> Parser:
 
     def program(sub: Parser) -> None:
         """The arguments that say what is to be made of which model."""
-        sub.add_argument("--target", required=True, metavar="executorch|coreml", help="the kind of file")
+        sub.add_argument("--target", required=True, metavar="executorch|coreml|coreai", help="the kind of file")
         sub.add_argument("--backend", metavar="NAME", help="what computes it on the phone")
         sub.add_argument("--quantize", metavar="SCHEME", help="see 'volo-edge schemes'")
         model(sub)
@@ -461,8 +461,10 @@ def parser() -> Parser:
         help="classes that exclude each other (softmax, which is taken for two or more outputs), or independent labels "
         "(sigmoid)",
     )
-    sub.add_argument("--author", metavar="TEXT", default="", help="who a Core ML package says it is by")
-    sub.add_argument("--license", metavar="TEXT", default="", help="what a Core ML package says of its license")
+    sub.add_argument("--author", metavar="TEXT", default="", help="who a package for Core ML or Core AI says it is by")
+    sub.add_argument(
+        "--license", metavar="TEXT", default="", help="what a package for Core ML or Core AI says of its license"
+    )
     runtime(sub)
     sub.add_argument("--minimum-ios", metavar="N", type=int, help="lowest iOS of a Core ML package")
     sub.add_argument("--output", metavar="DIR", type=Path, help="the artifact to write; MODEL-TARGET-SCHEME otherwise")

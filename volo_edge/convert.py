@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -29,14 +30,13 @@ from volo_edge.converters import process
 from volo_edge.converters.card import Card
 from volo_edge.converters.program import Program
 from volo_edge.converters.runner import Array, RuntimeMissing
-from volo_edge.converters.targets import Choice
+from volo_edge.converters.targets import Choice, Target
 from volo_edge.decompose import LAYOUTS, decompose
 from volo_edge.decompose.edge import multiply_adds
 from volo_edge.errors import GateError, RequestError
 from volo_edge.labels import labels_for
 from volo_edge.model import VOLO
 from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb, prepare, to_input
-from volo_edge.quantize import Scheme
 from volo_edge.quantize.export import quantize
 from volo_edge.quantize.layers import precisions
 from volo_edge.quantize.transforms import ROBUST
@@ -136,13 +136,14 @@ def convert(request: Request, steps: Steps) -> Converted:
             """The saved file's parity on this machine and its logits; the reference's where no runtime takes it."""
             machine.give_memory_back()
             try:
-                return _prove(path, target.name, here, None, images, reference, head, scheme, steps)
+                return _prove(path, choice, here, None, images, reference, head, steps)
             except RuntimeMissing as error:
                 return not_run(str(error), scheme.tolerance), reference
 
-        may_keep_single = target.name == "coreml" and scheme.compute == "float16"
+        half_precision = scheme.compute == "float16" and choice.backend == target.name
+        may_keep_single = half_precision and target.name == "coreml"
         reasons, lowering_seconds = lowered(program)
-        if not may_keep_single:
+        if not half_precision:
             del program  # its weights would lie beside the file's and the runtime's
         parity, logits = proved()
         half = None
@@ -158,12 +159,14 @@ def convert(request: Request, steps: Steps) -> Converted:
                 parity, logits = proved()
                 half = replace(half, kept_single=single)
         parities = [parity]
+        if half_precision and 0 < parity.images < len(images):
+            parities.append(_twin(program, choice, images, reference, head, steps))
         for processor in processors:
-            parities.append(_prove(path, target.name, "arm64", processor, images, reference, head, scheme, steps)[0])
+            parities.append(_prove(path, choice, "arm64", processor, images, reference, head, steps)[0])
         contents = target.module("program").read_program(path)
 
         files.write_text(folder.working / artifact.LABELS, "".join(f"{label}\n" for label in labels))
-        few = _few(images, SELFTEST_IMAGES)
+        few = _few(logits, SELFTEST_IMAGES)  # of the photographs that there was time for
         cases = artifact.write_selftest(folder.working, shots[few], images[few], logits[few], labels)
         manifest = Manifest(
             model=info,
@@ -178,7 +181,7 @@ def convert(request: Request, steps: Steps) -> Converted:
             photographs=request.photographs.resolve().name if request.photographs else artifact.SHIPPED,
             parity=tuple(parities),
             selftest=artifact.Selftest(cases, parity.runtime or "float reference", scheme.tolerance),
-            tools=_tools(),
+            tools=_tools(target),
         )
         artifact.write_manifest(folder.working, manifest)
         failed = [one for one in parities if one.passed is False]
@@ -347,30 +350,46 @@ def _in_turn(
 
 def _few(images: Array, count: int) -> slice:
     """`count` of the images or fewer, spread evenly."""
-    return slice(None, None, -(-len(images) // count))
+    return slice(0, len(images), -(-len(images) // count))
 
 
 def _prove(
     path: Path,
-    target: str,
+    choice: Choice,
     runtime: str | None,
     processor: str | None,
     images: Array,
     reference: Array,
     head: Activation,
-    scheme: Scheme,
     steps: Steps,
 ) -> tuple[Parity, Array]:
-    """The saved file's parity and its logits, in a runtime and on a processor; see `converters.process.load`."""
+    """The saved file's parity and its logits, in a runtime and on a processor; see `converters.process.load`.
+
+    They are of the first photographs only where the runtime is slow.
+    """
     where = f" on {processor}" if processor else ""
+    seconds = EMULATION_SECONDS if processor else choice.target.proof_seconds
     with (
         steps.step(f"running the saved file{where}", len(images)) as advance,
-        process.load(target, path, runtime, processor) as runner,
+        process.load(choice.target.name, path, runtime, processor) as runner,
     ):
-        logits = _in_turn(runner.run, images, 1, advance, EMULATION_SECONDS if processor else math.inf)
+        logits = _in_turn(runner.run, images, 1, advance, seconds)
         compared = reference[: len(logits)]
         ran = runner.runtime, runner.processor, runner.finish()
-        return compare(logits, compared, scheme.tolerance, *ran, activation=head), logits
+        return compare(logits, compared, choice.scheme.tolerance, *ran, activation=head), logits
+
+
+def _twin(
+    program: ExportedProgram, choice: Choice, images: Array, reference: Array, head: Activation, steps: Steps
+) -> Parity:
+    """The parity of a file with the same weights that computes in single precision, which runtimes here do faster."""
+    single = replace(choice, scheme=replace(choice.scheme, compute="float32"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, choice.target.file)
+        with steps.step("lowering a twin in single precision"):
+            choice.target.module("lower").lower(program, single, path)
+        parity, _ = _prove(path, single, None, None, images, reference, head, steps)
+    return replace(parity, twin=True)
 
 
 def _graph(program: Program, reasons: dict[str, str], macs: int) -> Graph:
@@ -387,7 +406,7 @@ def _reason(operator: str, reasons: dict[str, str]) -> str:
     return next((reason for name, reason in reasons.items() if name.rpartition(".")[0] == bare), "")
 
 
-def _tools() -> dict[str, str]:
+def _tools(target: Target) -> dict[str, str]:
     """Versions of what made an artifact."""
     found = {"python": platform.python_version(), "volo_edge": __version__}
-    return found | {name: version(name) for name in ("torch", "executorch", "torchao", "coremltools")}
+    return found | {name: version(name) for name in ("torch", "executorch", "torchao", "coremltools", *target.packages)}

@@ -66,7 +66,7 @@ def _packages() -> list[Finding]:
 
 
 def _runtimes() -> list[Finding]:
-    findings = [_executorch(), _core_ml(), _accelerator(), *_arm64(), *_phones()]
+    findings = [_executorch(), _core_ml(), *_extras(), _accelerator(), *_arm64(), *_phones()]
     free = shutil.disk_usage(Path.cwd()).free
     findings.append(
         Finding(
@@ -95,6 +95,34 @@ def _core_ml() -> Finding:
     if platform.system() == "Darwin":
         return Finding(what, needed, f"macOS {platform.mac_ver()[0]}", True)
     return Finding(what, needed, "evaluator", True)
+
+
+def _extras() -> list[Finding]:
+    """What targets need that a plain installation does not have."""
+    from volo_edge.converters.targets import TARGETS
+    from volo_edge.errors import RequestError
+
+    findings = []
+    for target in TARGETS.values():
+        if not target.packages:
+            continue
+        needed = f"convert --target {target.name}"
+        pinned = {
+            r.name: r for r in map(Requirement, metadata.requires(DISTRIBUTION) or []) if r.name in target.packages
+        }
+        try:
+            target.require()
+        except RequestError as error:
+            findings.append(Finding(f"target {target.name}", needed, "not here", None, str(error)))
+            continue
+        found = {name: version or "" for name, version in target.versions.items()}
+        wrong = [
+            name for name, version in found.items() if not pinned[name].specifier.contains(version, prereleases=True)
+        ]
+        remedy = f"pip install 'volo-edge[{target.extra}]'" if wrong else ""
+        said = ", ".join(f"{name} {version}" for name, version in found.items())
+        findings.append(Finding(f"target {target.name}", needed, said, not wrong, remedy))
+    return findings
 
 
 def _phones() -> list[Finding]:

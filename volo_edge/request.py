@@ -56,6 +56,7 @@ class Request:
 def check(request: Request) -> Choice:
     """The combination asked for; RequestError for what is wrong with the request and can be seen from it alone."""
     choice = choose(request.target, request.backend, request.scheme, request.minimum_ios)
+    choice.target.require()
     check_runtime(request.runtime, choice.backend)
     check_processors(request.processors, request.runtime)
     check_model(request.model)

@@ -144,7 +144,7 @@ def schemes(console: Console) -> None:
         )
         for scheme in SCHEMES.values()
     ]
-    console.table(("scheme", "what it does", "backends", "calibrates", "lowest iOS", "parity within"), rows)
+    console.table(("scheme", "what it does", "backends", "calibrates", "lowest iOS, Core ML", "parity within"), rows)
 
 
 def doctor(console: Console, findings: Sequence[Finding]) -> None:
@@ -169,7 +169,8 @@ def _parity(p: Parity) -> str:
         f"relative error {p.relative_error:.1e}, largest {p.max_abs_error:.1e}, SNR {_number(p.snr_db, '.0f')} dB, "
         f"{what} on {_number(share, '.1%')} of {p.images} photographs"
     )
-    return f"{'passed' if p.passed else 'FAILED'} in {_where(p)}: {figures} (tolerance {p.tolerance:.0e})"
+    what = "its twin in single precision, which does not ship, " if p.twin else ""
+    return f"{what}{'passed' if p.passed else 'FAILED'} in {_where(p)}: {figures} (tolerance {p.tolerance:.0e})"
 
 
 def _where(one: Parity | Tested) -> str:
@@ -201,6 +202,8 @@ def converted(console: Console, result: Converted) -> None:
     console.say(f"         {command('volo-edge', 'inspect', result.folder)}")
     if manifest.target == "coreml":
         console.say(f"         drag {model.path} into Xcode")
+    if manifest.target == "coreai":
+        console.say(f"         add {model.path} to an app for iOS 27 in Xcode 27")
     if advice := SCHEMES[manifest.quantization.scheme].advice:
         console.say(f"         {advice}")
 
@@ -404,7 +407,7 @@ def _output(tensor: TensorType) -> str:
 
 
 def _operations(console: Console, operations: Sequence[Operation]) -> None:
-    """A Core ML package's operators with their shapes, and what is published against them on the Neural Engine."""
+    """A package's operators with their shapes, and what is published against them on the Neural Engine."""
     planned = any(o.unit for o in operations)  # by Core ML, on a Mac
     groups = Counter((o.kind, o.shape, o.dtype, o.unit, o.reasons) for o in operations)
     moved: Counter[tuple[str, tuple[int, ...]]] = Counter()
@@ -436,7 +439,8 @@ def _operations(console: Console, operations: Sequence[Operation]) -> None:
     for reason, count in against.most_common():
         console.say(f"warning  {count} operator(s): {reason}")
     if against:
-        console.say("         letters are sources, in docs/coreml.md; where an operator runs is known on a device only")
+        sources = "letters are sources, in docs/coreml.md and docs/coreai.md"
+        console.say(f"         {sources}; where an operator runs is known on a device only")
 
 
 def sensitivity(console: Console, result: Result) -> None:

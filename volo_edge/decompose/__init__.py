@@ -18,7 +18,7 @@ from volo_edge.preprocess import Preprocessing
 
 __all__ = ["CHANNELS_FIRST", "LAYOUTS", "TOKENS_LAST", "EdgeVOLO", "Layout", "decompose", "fold"]
 
-LAYOUTS = {"xnnpack": TOKENS_LAST, "coreml": CHANNELS_FIRST}  # of each backend's edge model
+LAYOUTS = {"xnnpack": TOKENS_LAST, "coreml": CHANNELS_FIRST, "coreai": CHANNELS_FIRST}  # of each backend's edge model
 
 
 def fold(model: VOLO, preprocessing: Preprocessing) -> None:

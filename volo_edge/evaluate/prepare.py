@@ -14,6 +14,7 @@ from volo_edge.calibration.images import ImageList, balanced_subset, find_images
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.console import Steps
 from volo_edge.convert import divided
+from volo_edge.converters.targets import TARGETS
 from volo_edge.device_results import DeviceResults
 from volo_edge.errors import RequestError
 from volo_edge.evaluate import data, truth
@@ -69,6 +70,7 @@ def prepare(wanted: Request, steps: Steps) -> Work:
         artifacts = []
         for folder in wanted.artifacts:
             artifacts.append(artifact.read(folder))
+            TARGETS[artifacts[-1].manifest.target].require()
             advance()
     first = artifacts[0]
     _require_one_model(artifacts)

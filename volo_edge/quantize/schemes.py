@@ -61,7 +61,7 @@ class Scheme:
         name: what `--quantize` takes.
         summary: what it does, in a sentence.
         backends: names of what computes it, see `converters.targets`.
-        minimum_ios: the first iOS that runs it in Core ML.
+        minimum_ios: the first iOS that runs it in Core ML; Core AI, of iOS 27, has them all.
         tolerance: largest relative error of the logits, |file - float| / |float| in the 2-norm over all the parity
             photographs, that a conversion may have.
         projections: the linears and the convolutions whose patches do not overlap, which hold nearly all weights.
@@ -94,11 +94,14 @@ class Scheme:
         return any(which.activations == "static" or which.weights.compensated for which in precisions)
 
 
+_APPLE = ("coreml", "coreai")
+
+
 def _palette(bits: int, tolerance: float) -> Scheme:
     return Scheme(
         name=f"palette{bits}",
         summary=f"weights out of {2**bits} values a layer, fitted to the photographs; half precision arithmetic",
-        backends=("coreml",),
+        backends=_APPLE,
         minimum_ios=16,
         tolerance=tolerance,
         projections=Precision(Weights("palette", bits, compensated=True)),
@@ -112,14 +115,14 @@ SCHEMES: dict[str, Scheme] = {
         Scheme(
             name="fp32",
             summary="no quantization: single precision weights and arithmetic",
-            backends=("xnnpack", "coreml"),
+            backends=("xnnpack", *_APPLE),
             minimum_ios=15,
             tolerance=1e-4,
         ),
         Scheme(
             name="fp16",
             summary="half precision weights and arithmetic, what the Neural Engine computes in",
-            backends=("coreml",),
+            backends=_APPLE,
             minimum_ios=15,
             tolerance=2e-2,
             compute="float16",
@@ -145,7 +148,7 @@ SCHEMES: dict[str, Scheme] = {
         Scheme(
             name="int8-static",
             summary="8-bit weights and activations, all ranges from the photographs",
-            backends=("xnnpack", "coreml"),
+            backends=("xnnpack", *_APPLE),
             minimum_ios=17,
             tolerance=0.2,
             projections=Precision(INT8_FITTED, "static"),
@@ -163,7 +166,7 @@ SCHEMES: dict[str, Scheme] = {
         Scheme(
             name="int8-weight",
             summary="8-bit weights, half precision arithmetic",
-            backends=("coreml",),
+            backends=_APPLE,
             minimum_ios=16,
             tolerance=0.1,
             projections=Precision(INT8),
@@ -172,7 +175,7 @@ SCHEMES: dict[str, Scheme] = {
         Scheme(
             name="int4-weight",
             summary="4-bit weights in groups of 32, fitted to the photographs; half precision arithmetic",
-            backends=("coreml",),
+            backends=_APPLE,
             minimum_ios=18,
             tolerance=0.2,
             projections=Precision(INT4),

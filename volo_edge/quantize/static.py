@@ -22,6 +22,7 @@ from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, Quantiza
 
 _LAYERS = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
 _RELU = (torch.ops.aten.relu.default, torch.ops.aten.relu_.default)
+SYMMETRIC = ("coreml", "coreai")
 _ANNOTATION = "quantization_annotation"  # where PT2E looks for it in a node's metadata
 
 
@@ -52,14 +53,15 @@ class LayerQuantizer(Quantizer):  # type: ignore[misc]
 
     Args:
         scales: (outputs,) of each row of the weights, by the layer's name.
-        backend: "xnnpack"; or "coreml", whose activations have no zero point, and no sign after a ReLU.
+        backend: what the program is for; activations of those in `SYMMETRIC` have no zero point, and no sign after a
+            ReLU.
         observer: finds the range of an activation.
     """
 
     def __init__(self, scales: Mapping[str, Tensor], backend: str, observer: Any) -> None:
         super().__init__()
         self._scales, self._observer = scales, observer
-        self._symmetric = backend == "coreml"
+        self._symmetric = backend in SYMMETRIC
         self._rounds_outputs = backend == "xnnpack"
 
     def annotate(self, model: GraphModule) -> GraphModule:

@@ -33,6 +33,7 @@ from volo_edge.errors import RequestError
 from volo_edge.machine import images_together
 from volo_edge.preprocess import Preprocessing
 from volo_edge.quantize.layers import STEM, precisions, quantizable
+from volo_edge.quantize.static import SYMMETRIC
 from volo_edge.quantize.statistics import gather
 from volo_edge.quantize.transforms import ROBUST
 from volo_edge.sensitivity.kept import Kept, Layer, Measured
@@ -196,7 +197,7 @@ def _measured(work: Work, kept: Kept, steps: Steps) -> Result:
     with steps.step("quantizing weights", len(which)) as advance:
         layers = switched(edge, which, inputs, advance)
     with steps.step("finding ranges", len(work.fit)) as advance:
-        find_ranges(edge, layers, work.choice.backend == "coreml", batches(), advance)
+        find_ranges(edge, layers, work.choice.backend in SYMMETRIC, batches(), advance)
 
     found = kept.found
     with (

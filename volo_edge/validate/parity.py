@@ -25,6 +25,9 @@ class Parity:
         tolerance: the largest `relative_error` that passes.
         passed: None where the file was not run.
         note: why it was not run, "" otherwise.
+        twin: whether what ran is not the file but a twin of it, made with it from the same weights, which computes in
+            single precision and does not ship: how far the weights are from the float model, on photographs that the
+            file itself would take too long for.
         labels_agreement: of independent labels, the share, 0..1, of photographs of which both say the same ones, each
             from a probability of one half on; None where classes exclude each other.
     """
@@ -41,6 +44,7 @@ class Parity:
     passed: bool | None
     note: str = ""
     labels_agreement: float | None = None
+    twin: bool = False
 
 
 def compare(
