@@ -50,3 +50,9 @@ def executorch_artifact(tmp_path_factory: pytest.TempPathFactory) -> Converted:
 def coreml_artifact(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     """The demo model as a Core ML package in half precision: the folder, and what `--json` said."""
     return _converted("coreml", "fp16", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def coreai_artifact(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """The demo model as a Core AI asset in single precision: the folder, and what `--json` said."""
+    return _converted("coreai", "fp32", tmp_path_factory)

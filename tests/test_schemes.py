@@ -12,6 +12,7 @@ import torch
 from tests.command import refusal, run
 from tests.readback import assert_stored
 from tests.small import SMALL, edge_model, pixels, reference_logits
+from tests.targets import needs
 from tests.twin import make_twin
 from volo_edge import artifact, calibration, checkpoint
 from volo_edge.calibration.images import balanced_subset, find_images, list_hash, stream, without
@@ -45,7 +46,9 @@ ACTIVATIONS = {"float": {"fp16", "fp32"}, "dynamic": {"qdint8"}, "static": {"qin
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("target", "backend", "scheme"), [(t.name, b, s) for t, b, s in COMBINATIONS])
+@pytest.mark.parametrize(
+    ("target", "backend", "scheme"), [pytest.param(t.name, b, s, marks=needs(t.name)) for t, b, s in COMBINATIONS]
+)
 def test_a_saved_file_holds_what_its_scheme_says_and_computes_it(
     tmp_path: Path, target: str, backend: str, scheme: str
 ) -> None:

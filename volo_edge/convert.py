@@ -333,15 +333,16 @@ def _in_turn(
     together: int,
     advance: Callable[[int], None],
     seconds: float = math.inf,
+    least: int = SELFTEST_IMAGES,
 ) -> Array:
     """`run`'s answers, `together` images at a time, which bounds its memory; to the first images only where time ends.
 
-    After `seconds` no more are begun, but `SELFTEST_IMAGES` are answered whatever that takes.
+    After `seconds` no more are begun, but the `least` are answered whatever that takes.
     """
     answers: list[Array] = []
     until = time.monotonic() + seconds
     for start in range(0, len(images), together):
-        if start >= SELFTEST_IMAGES and time.monotonic() > until:
+        if start >= least and time.monotonic() > until:
             break
         answers.append(run(images[start : start + together]))
         advance(len(answers[-1]))
@@ -368,12 +369,12 @@ def _prove(
     They are of the first photographs only where the runtime is slow.
     """
     where = f" on {processor}" if processor else ""
-    seconds = EMULATION_SECONDS if processor else choice.target.proof_seconds
+    seconds, least = (EMULATION_SECONDS, SELFTEST_IMAGES) if processor else (choice.target.proof_seconds, 1)
     with (
         steps.step(f"running the saved file{where}", len(images)) as advance,
         process.load(choice.target.name, path, runtime, processor) as runner,
     ):
-        logits = _in_turn(runner.run, images, 1, advance, seconds)
+        logits = _in_turn(runner.run, images, 1, advance, seconds, least)
         compared = reference[: len(logits)]
         ran = runner.runtime, runner.processor, runner.finish()
         return compare(logits, compared, choice.scheme.tolerance, *ran, activation=head), logits

@@ -28,10 +28,10 @@ def lower(program: ExportedProgram, choice: Choice, path: Path, card: Card | Non
     The input `image` is RGB, or grey, (1, C, H, W) of the model's size, 0..255, in single precision; the output
     `logits` is (1, num_classes) in single precision. With a `card`, the metadata says what both are.
     """
-    from coreai_torch import TorchConverter, get_decomp_table
+    from coreai_torch import TorchConverter
     from coreai_torch.debugging.debug_info import strip_debug_info
 
-    made = rewritten(program, choice.scheme.compute == "float16").run_decompositions(get_decomp_table())
+    made = rewritten(program, choice.scheme.compute == "float16")
     stored = stored_types(made)
     converter = TorchConverter(mode=TorchConverter.Mode.RELEASE)
     converter.add_exported_program(made, input_names=["image"], output_names=["logits"])

@@ -14,6 +14,7 @@ from typing import Any
 import coreai_torch._compression.custom_layers  # noqa: F401 registers torch.ops.coreai
 import torch
 import torchao.prototype.quantization.codebook_coreml  # noqa: F401 registers torch.ops.quant
+from coreai_torch import get_decomp_table
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
@@ -27,11 +28,14 @@ _INTEGERS: dict[tuple[int, int], torch.dtype] = {
 
 
 def rewritten(program: ExportedProgram, half: bool) -> ExportedProgram:
-    """`program` with Core AI's operators for what is quantized; with `half`, it computes in half precision.
+    """`program` in what coreai-torch takes, its own operators for what is quantized; with `half`, in half precision.
 
     Its input and output are in single precision either way.
     """
-    module = program.run_decompositions({}).module()  # with torchao's tensors as what they are made of
+    table = get_decomp_table()
+    for operator in _WRITES:
+        table.pop(operator, None)  # or they would be arithmetic on floats
+    module = program.run_decompositions(table).module()  # with torchao's tensors as what they are made of
     assert isinstance(module, GraphModule)
     writer = _Writer(module, torch.float16 if half else torch.float32)
     for node in list(module.graph.nodes):
@@ -156,7 +160,7 @@ def _halve(module: GraphModule) -> None:
             if x is not again:
                 raise ValueError(f"{node} is no norm's")
             with graph.inserting_before(product):
-                single = graph.call_function(_ATEN.to.dtype, (x, torch.float32))
+                single = graph.call_function(_ATEN._to_copy.default, (x,), {"dtype": torch.float32})
             product.args = (single, single)
             _cast(graph, node, torch.float16)
 
@@ -164,5 +168,5 @@ def _halve(module: GraphModule) -> None:
 def _cast(graph: Graph, node: Node, dtype: torch.dtype) -> None:
     """Give all that read `node` its values as `dtype`."""
     with graph.inserting_after(node):
-        cast = graph.call_function(_ATEN.to.dtype, (node, dtype))
+        cast = graph.call_function(_ATEN._to_copy.default, (node,), {"dtype": dtype})
     node.replace_all_uses_with(cast, delete_user_cb=lambda user: user is not cast)
