@@ -48,8 +48,11 @@ def test_each_python_has_one_version_of_everything(python: str) -> None:
 def test_the_versions_are_those_the_project_takes(python: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = dict(versions(python))
-    for text in (*project["dependencies"], *project["optional-dependencies"]["dev"]):
+    extras = project["optional-dependencies"]
+    for text in (*project["dependencies"], *extras["dev"], *(extras["coreai"] if python != "3.10" else ())):
         needed = Requirement(text)
+        if needed.name == "volo-edge":  # with an extra of its own
+            continue
         assert needed.specifier.contains(pinned[canonicalize_name(needed.name)]), text
 
 

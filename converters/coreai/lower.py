@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from volo_edge.converters.card import Card
 from volo_edge.converters.coreai import mlir
 from volo_edge.converters.coreai.operators import rewritten, stored_types
-from volo_edge.converters.coreai.program import read_program
+from volo_edge.converters.coreai.program import Reader
 from volo_edge.converters.targets import Choice
 
 LABELS = "volo_edge.labels"  # of the metadata
@@ -64,8 +64,7 @@ def _sort(path: Path) -> None:
 
 def _require_stored(path: Path, stored: Counter[str]) -> None:
     """RuntimeError where the layers of the saved file hold their weights as anything but what is `stored`."""
-    found = Counter(
-        layer.weight_dtype for layer in read_program(path).layers if not layer.weight_dtype.startswith("fp")
-    )
+    types = [layer.weight_dtype for layer in Reader(path).program().layers]
+    found = Counter(dtype for dtype in types if not dtype.startswith("fp"))
     if found != stored:
         raise RuntimeError(f"coreai-torch was given weights of {dict(stored)} and wrote {dict(found)}")

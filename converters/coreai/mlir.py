@@ -5,16 +5,49 @@ What lies in resources, the larger constants, MLIR's bindings do not give; its p
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from volo_edge import files
+from volo_edge.converters import process
+from volo_edge.errors import RequestError
+
+PROGRAM, HASH = "main.mlirb", "main.hash"  # of an asset
 _ALIGNMENT = 16  # bytes, of coreai-core's own resources
 
 
 def module(program: Any) -> Any:
     """The MLIR module of a `coreai.authoring.AIProgram`."""
     return program._module._mlir_module
+
+
+def read(path: Path) -> Any:
+    """The MLIR module of the asset at `path`, which must be sound: one that is not takes the process down."""
+    from coreai.authoring import AIModelAsset
+
+    return module(AIModelAsset.load(path).program)
+
+
+def require_whole(path: Path) -> None:
+    """RequestError where the asset at `path` is none, or its program is not the one that it has the hash of.
+
+    coreai-core writes that hash, and looks at it no more.
+    """
+    program, digest = path / PROGRAM, path / HASH
+    if not program.is_file() or not digest.is_file():
+        raise RequestError(f"{path} is no Core AI asset, or not all of one: copy or convert the model again")
+    if digest.read_bytes().hex() != files.sha256(program):
+        raise RequestError(f"{program} is damaged: copy or convert the model again")
+
+
+def require_sound(path: Path) -> None:
+    """As `require_whole`; and where the asset at `path` takes down what reads it, which another process tries."""
+    require_whole(path)
+    for _ in process.lines(process.python(__name__, str(path)), path):
+        pass
 
 
 def resources(module: Any) -> Iterator[tuple[str, bytes]]:
@@ -63,3 +96,7 @@ def name_by_place(module: Any) -> None:
             user.attributes["value"] = DenseResourceElementsAttr.get_from_buffer(
                 data, f"constant_{numbers[name]}", user.results[0].type, _ALIGNMENT, context=module.context
             )
+
+
+if __name__ == "__main__":
+    read(Path(sys.argv[1]))

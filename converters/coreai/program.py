@@ -39,7 +39,8 @@ MINIMUM_IOS = 27  # of the assets that coreai-core 1.0.0b3 writes
 def read_program(path: str | Path) -> Program:
     """What the .aimodel folder at `path` holds; RequestError where it is missing, something else or damaged."""
     with _damage_is_told(path):
-        return _Reader(Path(path)).program()
+        mlir.require_sound(Path(path))
+        return Reader(Path(path)).program()
 
 
 def read_weights(path: str | Path) -> tuple[StoredLayer, ...]:
@@ -48,7 +49,8 @@ def read_weights(path: str | Path) -> tuple[StoredLayer, ...]:
     The windows' one-hot kernels are among them.
     """
     with _damage_is_told(path):
-        reader = _Reader(Path(path))
+        mlir.require_sound(Path(path))
+        reader = Reader(Path(path))
         return tuple(reader.stored(operator) for operator in reader.layers())
 
 
@@ -63,15 +65,11 @@ def _damage_is_told(path: str | Path) -> Iterator[None]:
         raise RequestError(f"{path} is no Core AI asset of volo-edge's, or is damaged ({what})") from error
 
 
-class _Reader:
-    """The function `main` of an asset."""
+class Reader:
+    """The function `main` of the asset at `path`, which must be sound."""
 
     def __init__(self, path: Path) -> None:
-        if not (path / "main.mlirb").is_file():
-            raise ValueError("it has no main.mlirb")
-        from coreai.authoring import AIModelAsset
-
-        self._path, self._mlir = path, mlir.module(AIModelAsset.load(path).program)
+        self._path, self._mlir = path, mlir.read(path)
         graphs = [one for one in self._mlir.body.operations if _name(one) == "graph"]
         main = next(one for one in graphs if one.operation.attributes["sym_name"].value == "main")
         (block,) = main.regions[0].blocks

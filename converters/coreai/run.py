@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from volo_edge.converters.coreai.mlir import require_whole
 from volo_edge.converters.runner import Array, Runner
 from volo_edge.errors import RequestError
 
@@ -26,8 +27,7 @@ def load(path: Path, runtime: str | None = None) -> Runner:
     """
     from coreai.authoring import AIModelAsset
 
-    if not (path / "main.mlirb").is_file():
-        raise RequestError(f"{path} is no Core AI asset: convert the model again")
+    require_whole(path)
     loop = asyncio.new_event_loop()
     with tempfile.TemporaryDirectory() as folder:  # the runtime's compiled copy, which lives on in memory
         tempfile.tempdir, usual = folder, tempfile.tempdir

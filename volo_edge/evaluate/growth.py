@@ -95,7 +95,8 @@ def matched(edge: EdgeVOLO, stored: Sequence[StoredLayer]) -> dict[str, StoredLa
 
     Of those of one shape, the pairs whose weights are most alike altogether: which of query, key and value runs first
     is the lowering's choice, so order decides between equal weights alone. A layer whose weights are spoiled is what
-    no other one is like. The windows' own kernels are in files and not among the names.
+    no other one is like. The windows' own kernels are in files and not among the names. A layer that reads no
+    photograph, the first query of the class token, may be a constant of the file, and is not found then.
 
     Raises:
         RequestError: a layer that the file does not have.
@@ -104,8 +105,12 @@ def matched(edge: EdgeVOLO, stored: Sequence[StoredLayer]) -> dict[str, StoredLa
     for name in call_order(edge):
         shapes.setdefault(tuple(float_weight(edge, name).shape), []).append(name)
     found: dict[str, StoredLayer] = {}
-    for shape, names in shapes.items():
+    for shape, all_names in shapes.items():
         layers = [one for one in stored if one.weight.shape == shape]
+        names = all_names
+        if len(layers) < len(names):
+            constant = _constant(edge)
+            names = [name for name in all_names if name not in constant]
         if len(layers) < len(names):
             raise RequestError(f"the file has no layer of shape {shape} where the model has {names[len(layers)]}")
         ours = np.stack([_direction(float_weight(edge, name).numpy()) for name in names])
@@ -128,6 +133,20 @@ def call_order(edge: EdgeVOLO) -> list[str]:
         edge(edge.example())
     _remove(handles)
     return order
+
+
+def _constant(edge: EdgeVOLO) -> set[str]:
+    """Names of the layers that are given the same whatever the photograph is."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in call_order(edge)}
+    handles = [
+        edge.get_submodule(name).register_forward_pre_hook(lambda _, given, name=name: seen[name].append(given[0]))
+        for name in seen
+    ]
+    with torch.inference_mode():
+        for level in (0.0, 100.0):
+            edge(torch.full_like(edge.example(), level))
+    _remove(handles)
+    return {name for name, (one, other) in seen.items() if torch.equal(one, other)}
 
 
 def float_weight(edge: EdgeVOLO, name: str) -> Tensor:
