@@ -284,7 +284,7 @@ def test_a_printed_command_can_be_pasted() -> None:
         (("convert", "--target", "coreml", "--quantize", "int4-weight", "--minimum-ios", "17"), "needs iOS 18"),
         (("convert", "--target", "coreml", "--calibration-size", "0"), "take at least 1"),
         (("convert", "--target", "coreml", "--calibration-size", "many"), "invalid int value: 'many'"),
-        (("convert", "--target", "coreml", "--minimum-ios", "11"), "choose one of 15, 16, 17, 18"),
+        (("convert", "--target", "coreml", "--minimum-ios", "11"), "are made for iOS 15, 16, 17, 18"),
         (("convert", "--target", "coreml", "--minimum-ios", "15"), "scheme int8-weight needs iOS 16"),
         (
             ("convert", "--target", "executorch", "--backend", "coreml", "--quantize", "fp16", "--minimum-ios", "15"),

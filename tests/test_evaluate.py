@@ -494,6 +494,18 @@ def test_of_equal_weights_order_decides() -> None:
     assert all(found[f"network.2.0.attn.{one}"] is stored[order.index(f"network.2.0.attn.{one}")] for one in "qkv")
 
 
+@pytest.mark.parametrize("backend", ["xnnpack", "coreml"])
+def test_a_layer_that_reads_no_photograph_may_be_a_constant_of_the_file(backend: str) -> None:
+    edge = edge_model(SMALL, LAYOUTS[backend])
+    order, stored = growth.call_order(edge), layers_of(edge)
+    query, key = (order.index(f"post_network.0.attn.{one}") for one in "qk")
+    found = growth.matched(edge, stored[:query] + stored[query + 1 :])
+    assert found.keys() == set(order) - {"post_network.0.attn.q"}
+    assert found["post_network.0.attn.k"] is stored[key]
+    with pytest.raises(RequestError, match="the file has no layer of shape"):
+        growth.matched(edge, stored[:key] + stored[key + 1 :][:-1])
+
+
 def test_layers_of_another_model_are_refused() -> None:
     edge = edge_model(SMALL, LAYOUTS["xnnpack"])
     with pytest.raises(RequestError, match="the file has no layer of shape"):

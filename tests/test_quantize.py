@@ -32,7 +32,7 @@ from volo_edge.quantize.statistics import gather
 from volo_edge.quantize.weights import quantize_weights
 
 UNEVEN = dataclasses.replace(SMALL, embed_dims=(24, 32), num_heads=(2, 2))  # 24 inputs are no groups of 32
-BACKENDS = list(LAYOUTS)
+BACKENDS = ["xnnpack", "coreml"]  # one of each layout: Core AI computes what Core ML does
 backends = pytest.mark.parametrize("backend", BACKENDS)
 CONVERSIONS = [
     pytest.param(scheme, backend, id=f"{scheme.name}-{backend}")
