@@ -48,7 +48,7 @@ def test_an_app_is_the_template_with_the_artifact_in_it(tmp_path: Path, platform
 
 def test_what_builds_the_apps_names_files_that_are_there(tmp_path: Path) -> None:
     app.make("ios", coreml(tmp_path / "artifact"), tmp_path / "app", force=False)
-    for spec in ("project.yml", "executorch.yml"):
+    for spec in ("project.yml", "executorch.yml", "coreai.yml"):
         target = yaml.safe_load((tmp_path / "app" / spec).read_text())["targets"]["VoloEdge"]
         for source in target.get("sources", ()):
             assert (tmp_path / "app" / source["path"]).is_dir()

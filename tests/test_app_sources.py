@@ -18,6 +18,7 @@ import tree_sitter_swift
 import yaml
 from PIL import Image
 
+from volo_edge.converters.targets import TARGETS
 from volo_edge.devices import APP
 
 APPS = Path(__file__).parents[1] / "apps"
@@ -132,6 +133,13 @@ def test_the_ios_app_links_the_executorch_that_exports() -> None:
     engine = (APPS / "ios" / "VoloEdge" / "ExecuTorchEngine.swift").read_text()
     said = re.findall(r'"ExecuTorch", version: "([\d.]+)"', engine)
     assert [package["branch"].removeprefix("swiftpm-")] == said == pins
+
+
+def test_the_app_for_core_ai_is_for_the_ios_that_has_it() -> None:
+    spec = yaml.safe_load((APPS / "ios" / "coreai.yml").read_text())
+    assert spec["include"] == "project.yml"
+    assert spec["options"]["deploymentTarget"]["iOS"] == f"{TARGETS['coreai'].minimum_ios}.0"
+    assert {"sdk": "CoreAI.framework"} in spec["targets"]["VoloEdge"]["dependencies"]
 
 
 def test_both_apps_have_the_name_that_the_tools_look_for() -> None:

@@ -19,7 +19,7 @@ APP = swift.ROOT / "apps" / "ios" / "VoloEdge"
 # Each after those that it imports.
 STUBS = (
     *("AppleFoundation", "Darwin", "CoreGraphics", "ImageIO", "CoreVideo", "CoreML"),
-    *("UIKit", "AVFoundation", "SwiftUI", "PhotosUI", "ExecuTorch"),
+    *("UIKit", "AVFoundation", "SwiftUI", "PhotosUI", "ExecuTorch", "CoreAI"),
 )
 
 
@@ -51,10 +51,18 @@ def test_the_app_type_checks(modules: Path, version: int) -> None:
     assert not said, said
 
 
+def test_an_older_xcode_builds_it_without_core_ai(modules: Path, tmp_path: Path) -> None:
+    older = tmp_path / "modules"
+    shutil.copytree(modules, older, ignore=shutil.ignore_patterns("CoreAI.swiftmodule", "app"))
+    said = mistakes(older, APP, 6)
+    assert not said, said
+
+
 @pytest.mark.parametrize(
     ("file", "right", "wrong", "said"),
     [
         ("CoreMLEngine.swift", "MLFeatureValue(pixelBuffer:", "MLFeatureValue(buffer:", "incorrect argument label"),
+        ("CoreAIEngine.swift", 'remove("logits")', 'take("logits")', "no member 'take'"),
         ("Headless.swift", "await session.runSelfTest()", "session.runSelfTest()", "'async'"),
     ],
 )

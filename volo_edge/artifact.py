@@ -176,9 +176,9 @@ class Manifest:
     Args:
         format_version: 3; an app refuses a version it does not know.
         model: the float model.
-        target: "executorch" or "coreml".
-        backend: what computes it: "xnnpack" or "coreml".
-        minimum_ios: the first iOS that runs it, where Core ML computes it; null elsewhere.
+        target: "executorch", "coreml" or "coreai".
+        backend: what computes it: "xnnpack", "coreml" or "coreai".
+        minimum_ios: the first iOS that runs it, where Core ML or Core AI computes it; null elsewhere.
         quantization: how the numbers are stored and computed.
         preprocessing: how a photograph becomes the input.
         files: the artifact's files by role: "model", "labels", "selftest/0/photo" and so on.

@@ -574,7 +574,7 @@ def app(console: Console, result: App, artifact: Path) -> None:
     if result.platform == "android":
         console.say(f"next     open {result.folder} in Android Studio, or build it with gradle assembleDebug")
     else:
-        spec = "xcodegen" if manifest.target == "coreml" else "xcodegen --spec executorch.yml"
+        spec = "xcodegen" if manifest.target == "coreml" else f"xcodegen --spec {manifest.target}.yml"
         console.say(f"next     {command('cd', result.folder)} && {spec} && open VoloEdge.xcodeproj  (on a Mac)")
     benchmark = ("volo-edge", "benchmark", artifact, "--device", result.platform, "--app", result.folder)
     console.say(f"         {command(*benchmark)}")

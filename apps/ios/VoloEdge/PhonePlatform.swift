@@ -38,10 +38,25 @@ struct PhonePlatform: Platform {
             let compiled = try await compiledModel(of: artifact.model(), hash: manifest.file("model").sha256)
             return try CoreMLEngine(compiled: compiled, preprocessing: manifest.preprocessing, compute: compute)
         }
+        if manifest.target == "coreai" {
+            return try await coreAIEngine(artifact, compute: compute)
+        }
         #if canImport(ExecuTorch)
         return try ExecuTorchEngine(model: artifact.model(), preprocessing: manifest.preprocessing, compute: compute)
         #else
         throw VoloEdgeError("this app was made without ExecuTorch: run 'xcodegen --spec executorch.yml'")
+        #endif
+    }
+
+    private func coreAIEngine(_ artifact: Artifact, compute: String) async throws -> any Engine {
+        #if canImport(CoreAI)
+        if #available(iOS 27.0, *) {
+            let preprocessing = artifact.manifest.preprocessing
+            return try await CoreAIEngine(asset: artifact.model(), preprocessing: preprocessing, compute: compute)
+        }
+        throw VoloEdgeError("Core AI needs iOS 27, and this is iOS \(systemVersion)")
+        #else
+        throw VoloEdgeError("this app was made without Core AI: run 'xcodegen --spec coreai.yml' with Xcode 27")
         #endif
     }
 

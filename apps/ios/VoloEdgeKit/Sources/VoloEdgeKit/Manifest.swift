@@ -166,11 +166,11 @@ public struct Manifest: Decodable, Equatable, Sendable {
     }
 
     public let model: Model
-    /// "executorch" or "coreml".
+    /// "executorch", "coreml" or "coreai".
     public let target: String
-    /// What computes it: "xnnpack" or "coreml".
+    /// What computes it: "xnnpack", "coreml" or "coreai".
     public let backend: String
-    /// The first iOS that runs it, where Core ML computes it.
+    /// The first iOS that runs it, where Core ML or Core AI computes it.
     public let minimumIOS: Int?
     public let quantization: Quantization
     public let preprocessing: Preprocessing

@@ -20,7 +20,7 @@ public protocol Platform: Sendable {
 extension Manifest {
     /// What can compute the file, in the words of the results file's `engine.compute`, the default first.
     public var computes: [String] {
-        backend == "coreml" ? ["all", "cpu_and_neural_engine", "cpu_and_gpu", "cpu_only"] : ["xnnpack"]
+        backend == "xnnpack" ? ["xnnpack"] : ["all", "cpu_and_neural_engine", "cpu_and_gpu", "cpu_only"]
     }
 
     /// Why iOS of this version cannot run the file, as a line; nil where it can.

@@ -59,8 +59,8 @@ data class KnownCase(val photo: String, val tensor: String, val logits: String, 
  * What an app needs of `manifest.json`.
  *
  * @property activation what makes probabilities of the logits.
- * @property target "executorch" or "coreml".
- * @property backend what computes it: "xnnpack" or "coreml".
+ * @property target "executorch", "coreml" or "coreai".
+ * @property backend what computes it: "xnnpack", "coreml" or "coreai".
  * @property scheme how the numbers are stored and computed.
  * @property files by role: "model", "labels", "selftest/0/photo" and so on.
  * @property cases the self-test.
