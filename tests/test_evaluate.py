@@ -31,7 +31,7 @@ from volo_edge.converters.program import Levels, StoredLayer
 from volo_edge.converters.targets import TARGETS
 from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
 from volo_edge.errors import RequestError
-from volo_edge.evaluate import data, growth, plausible, statistics
+from volo_edge.evaluate import data, growth, multilabel, outcome, plausible, statistics
 from volo_edge.evaluate.facts import Facts, compare
 from volo_edge.evaluate.plausible import Known
 from volo_edge.evaluate.verdict import passes as gate_passes
@@ -271,7 +271,7 @@ def test_shared_photographs_are_found_by_content(tmp_path: Path) -> None:
         (0, 0, None, None, "has the same photographs right"),
         (5, 3, None, None, "which may be chance"),
         (60, 3, None, None, "loses 5.70 points of top-1 .* which is more than chance"),
-        (3, 60, 0.5, True, "gains 5.70 points .* Passes: even the interval's upper end is at most 0.5"),
+        (3, 60, 0.5, True, "gains 5.70 points .* which is more than chance.* Passes: even .* upper end is at most 0.5"),
         (5, 3, 5, True, "Passes"),
         (5, 3, 0.5, False, "the drop itself is at most 0.5, but the interval's upper end is not; more photographs"),
         (60, 3, 0.5, False, "Fails: more than 0.5"),
@@ -392,6 +392,34 @@ def test_a_doubted_reference_fails_every_gate() -> None:
     assert "Fails" not in verdict(top1, 100, (), 1000, None, doubted=True) + verdict(top1, 100, (), 1000, 1.0)
 
 
+# What the report says of photographs
+
+
+def test_a_photograph_that_the_file_has_right_changed_for_the_better() -> None:
+    """Right by the float model alone, by the file alone, and by neither."""
+    truth, nothing = np.array([0, 0, 0]), np.zeros(3)
+    theirs, ours = np.array([0, 1, 1]), np.array([1, 0, 2])
+    found, float_facts = (
+        Facts(said, nothing + 0.5, said == truth, said == truth, nothing, 1.0, 0.0) for said in (ours, theirs)
+    )
+    names = ("a.png", "b.png", "c.png")
+    changed = outcome._changed(listed(*names), LABELS, found, float_facts, np.arange(3), truth)
+    assert [(one.photograph, one.effect) for one in changed] == [
+        ("a.png", "worse"),
+        ("c.png", "other"),
+        ("b.png", "better"),
+    ]
+
+
+def test_labels_that_are_no_numbers_agree_with_none() -> None:
+    """Of independent labels nothing is said then, as of a photograph without any."""
+    silent = np.full((2, 3), -5, np.float32)
+    broken = silent.copy()
+    broken[1] = np.nan
+    one, other = (multilabel.gather(of, silent, np.arange(2), None, 0.5) for of in (silent, broken))
+    assert outcome._agreement(one, one) == 100 and outcome._agreement(one, other) == 50
+
+
 # Where it goes wrong
 
 
@@ -460,6 +488,37 @@ def test_static_outputs_are_rounded_too() -> None:
     stored[place] = dataclasses.replace(stored[place], made=Levels(1.0, 0, -128, 127))
     found = growth.measure(edge, stored, [torch.from_numpy(pixels(SMALL))], lambda count: None)
     assert found.worst == "network.2.0"
+
+
+def test_static_levels_have_their_zero_where_the_file_says() -> None:
+    """What a ReLU made has it at the lowest, and nothing below."""
+    edge = edge_model(SMALL, LAYOUTS["xnnpack"])
+    layer: Any = edge.get_submodule("network.2.0.attn.proj")
+    bias = layer.bias.clone()
+    layer.bias = nn.Parameter(bias + 100, requires_grad=False)
+    stored = layers_of(edge)
+    place = growth.call_order(edge).index("network.2.0.attn.proj")
+    saved = []
+    for zero_point in (0, -128):  # 0..127 and 0..255 levels of one half above zero
+        stored[place] = dataclasses.replace(stored[place], made=Levels(0.5, zero_point, -128, 127))
+        saved.append(growth.with_layers(edge, stored).get_submodule("network.2.0.attn.proj"))
+    given = torch.zeros(1, 1, layer.in_features)
+    clipped, whole = (layer_(given).flatten() for layer_ in saved)
+    assert torch.equal(clipped, torch.full_like(clipped, 63.5))
+    assert (whole - bias - 100).abs().max() <= 0.25
+
+
+def test_a_block_that_makes_no_numbers_is_the_worst() -> None:
+    edge = edge_model(SMALL, LAYOUTS["xnnpack"])
+    stored = layers_of(edge)
+    order = growth.call_order(edge)
+    for name, value in (("network.0.0.mlp.fc2", 2.0), ("network.2.0.mlp.fc2", np.nan)):
+        one = stored[order.index(name)]
+        stored[order.index(name)] = dataclasses.replace(one, weight=value * one.weight)
+    found = growth.measure(edge, stored, [torch.from_numpy(pixels(SMALL))], lambda count: None)
+    own = {one.block: one.own_snr_db for one in found.blocks}
+    assert found.worst == "network.2.0" and own["network.2.0"] == -1000
+    assert own["network.0.0"] is not None and own["network.0.0"] > -100
 
 
 def test_the_class_token_in_a_bias_is_taken_out() -> None:

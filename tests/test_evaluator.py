@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from tests.small import SMALL, edge_model, exported, pixels, reference_logits
 from volo_edge.converters.coreml import evaluator
 from volo_edge.converters.coreml.evaluator import read_package
-from volo_edge.converters.coreml.lower import lower
+from volo_edge.converters.coreml.lower import _share, lower
+from volo_edge.converters.coreml.program import read_program, read_weights
+from volo_edge.converters.program import Levels
 from volo_edge.converters.targets import choose
 from volo_edge.decompose import CHANNELS_FIRST
 from volo_edge.errors import RequestError
@@ -719,6 +721,36 @@ def test_typed_rounds_what_the_program_types_half(tmp_path: Path) -> None:
     np.testing.assert_array_equal(answer(path, x, "float32")[0], x * third)
 
 
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda mb, x: mb.add(x=x, y=np.float16(1)), lambda x: x + 1),
+        (lambda mb, x: mb.sub(x=x, y=np.float16(-1)), lambda x: x + 1),
+        (lambda mb, x: mb.reduce_sum(x=x, axes=[0], keep_dims=True), lambda x: x.sum(keepdims=True)),
+        (lambda mb, x: mb.reduce_mean(x=x, axes=[0], keep_dims=True), lambda x: x.mean(keepdims=True)),
+        (lambda mb, x: mb.matmul(x=x, y=np.float16([[1], [1], [1]])), lambda x: x.sum(keepdims=True)),
+    ],
+    ids=["add", "sub", "reduce_sum", "reduce_mean", "matmul"],
+)
+def test_a_sum_that_the_program_types_half_is_rounded_once(
+    tmp_path: Path, build: Callable[[Any, Any], Any], expected: Callable[[Any], Any]
+) -> None:
+    """Of numbers that half precision has, whose sums it has not."""
+    path = save_program(tmp_path / "one.mlpackage", (3,), build, half=True)
+    x = np.float32([1024, 2**-6, 1 + 2**-10])
+    exact = expected(x)
+    assert (np.float16(exact) != exact).any()
+    np.testing.assert_array_equal(answer(path, x, "typed")[0], np.float16(exact).astype(np.float32))
+    np.testing.assert_array_equal(answer(path, x, "float32")[0], exact)
+
+
+def test_what_a_program_takes_in_half_precision_is_rounded_on_its_way_in(tmp_path: Path) -> None:
+    path = save_program(tmp_path / "one.mlpackage", (2,), lambda mb, x: mb.identity(x=x), half=True)
+    x = np.float32([1 + 2**-12, 1e-9])
+    np.testing.assert_array_equal(answer(path, x, "typed")[0], [1, 0])
+    np.testing.assert_array_equal(answer(path, x, "float32")[0], x)
+
+
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -865,6 +897,11 @@ def test_a_network_in_8_bits_answers_as_in_torch(tmp_path: Path, opset: str) -> 
     assert (kinds.count("quantize"), kinds.count("dequantize")) == (3, 3)
     assert relative(answer(tmp_path / "net.mlpackage", x)[0], torch_answer(network, x)) < 1e-5
     assert relative(answer(tmp_path / "net.mlpackage", x + 0.02)[0], torch_answer(network, x)) > 1e-4
+    first, second = read_weights(tmp_path / "net.mlpackage")
+    assert (first.given, second.given) == (Levels(2**-5, 3, -128, 127), Levels(2**-4, 3, -128, 127))
+    for one, name in ((first, "first"), (second, "second")):
+        scales: Any = getattr(network, f"{name}_scales")[:, None, None, None]
+        np.testing.assert_array_equal(one.weight, getattr(network, name) * scales)
 
 
 @pytest.mark.parametrize("compression", ["int8", "int4 blocks", "palette4", "sparse"])
@@ -908,6 +945,29 @@ def test_compressed_weights_are_the_ones_that_were_compressed(tmp_path: Path, co
     weights.save(str(path))
     assert sum(operator.kind.startswith("constexpr") for operator in read_package(path).operators) == 2
     assert relative(answer(path, noise(1, 64))[0], torch_answer(network, noise(1, 64))) < 1e-5
+    for one, layer in zip(read_weights(path), (network[0], network[2]), strict=True):
+        np.testing.assert_allclose(one.weight, layer.weight.data, rtol=1e-6)
+    program = read_program(path)
+    dtype, group = {"int4 blocks": ("int4", 16), "sparse": ("fp32", 0)}.get(compression, (compression, 0))
+    assert [(one.weight_dtype, one.group_size) for one in program.layers] == [(dtype, group)] * 2
+    count, rows = 48 * 64 + 40 * 48, 48 + 40
+    stored = {
+        "int8": {"int8": count + rows},  # each row has a zero point
+        "int4 blocks": {"int4": count // 2},
+        "palette4": {"uint8": count // 2},  # packed
+        "sparse": {},
+    }[compression]
+    assert stored.items() <= program.bytes_by_dtype.items()
+
+
+def test_a_package_is_for_everyone_to_read(tmp_path: Path) -> None:
+    (tmp_path / "a.mlpackage" / "Data").mkdir(parents=True, mode=0o700)
+    (tmp_path / "a.mlpackage" / "Data" / "weight.bin").write_bytes(b"weights")
+    for path in (tmp_path / "a.mlpackage", *(tmp_path / "a.mlpackage").rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    _share(tmp_path / "a.mlpackage")
+    names = ("a.mlpackage", "a.mlpackage/Data", "a.mlpackage/Data/weight.bin")
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in names] == [0o755, 0o755, 0o644]
 
 
 @pytest.mark.slow
@@ -1042,7 +1102,8 @@ def test_a_bad_package_is_refused_in_one_line(package: Path, tmp_path: Path, har
 
 @pytest.mark.parametrize("given", [{}, {"x": np.zeros((1, 4, 5, 6))}, {"x": np.zeros((1, 4, 5, 5)), "y": np.zeros(1)}])
 def test_other_inputs_are_refused(package: Path, given: dict[str, NDArray[Any]]) -> None:
-    with pytest.raises(RequestError):
+    said = r"the program takes x; given were|input 'x' is of shape \(1, 4, 5, 6\), and the program says \(1, 4, 5, 5\)"
+    with pytest.raises(RequestError, match=said):
         evaluator.load(package)(**given)
 
 

@@ -132,6 +132,10 @@ def test_json_that_is_sound_is_read_as_python_reads_it(value: object, ascii_only
     assert inputs.parse_json(json.dumps(value, ensure_ascii=ascii_only)) == value
 
 
+def test_the_least_of_64_bits_is_a_number() -> None:
+    assert inputs.parse_json(f"[{-(2**63)}, {2**63 - 1}]") == [-(2**63), 2**63 - 1]
+
+
 def test_a_number_in_quotes_is_no_number(tmp_path: Path) -> None:
     write(tmp_path / "a")
     change(tmp_path / "a", "model", "num_classes", value="2")
@@ -501,10 +505,16 @@ def test_transparency_is_laid_over_white_in_parts_as_at_once(tmp_path: Path) -> 
 
 
 def test_a_reference_whose_numbers_were_changed(tmp_path: Path) -> None:
-    """One bit of one logit."""
-    path = crafted.reference(tmp_path / "a.npz", _arrays())
+    """One bit of the last logit, of so many that a look at their header does not read them all."""
+    count = 5000
+    logits = np.ones((count, 10), np.float32)
+    logits[-1, -1] = 0.75
+    names = np.array([f"{number}.png" for number in range(count)])
+    of_all = {"files": names, "labels": np.zeros(count, int), "read": np.ones(count, bool), "logits": logits}
+    path = crafted.reference(tmp_path / "a.npz", _arrays(**of_all))
+    assert len(reference_file.read(path).files) == count
     data = bytearray(path.read_bytes())
-    data[data.index(np.float32(1.0).tobytes() * 10) + 1] ^= 1
+    data[data.index(np.float32([1, 0.75]).tobytes()) + 5] ^= 1
     path.write_bytes(data)
     with pytest.raises(RequestError, match="is no float reference, or damaged"):
         reference_file.read(path)

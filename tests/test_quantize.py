@@ -658,6 +658,29 @@ def assert_quantized(
             assert backend == "xnnpack" or zero_point == 0
 
 
+@backends
+def test_a_relu_belongs_to_its_layer_and_has_no_sign_in_core_ml(backend: str) -> None:
+    """Of a convolution with a ReLU and one without, whose input is noise of both signs."""
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 1)).eval().requires_grad_(False)
+    scales = {name: torch.full((len(model.get_submodule(name).weight),), 2**-7) for name in ("0", "2")}
+    for name in scales:
+        weight = model.get_submodule(name).weight
+        weight.data = (weight.data * 2**7).round() * 2**-7
+    images = torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    program = torch.export.export(model, (images[:1],), strict=False)
+    found = static(program, scales, backend, [(images,)], uncounted, observer=MinMaxObserver)
+    made = {str(node.args[0].target): node.args[2:] for node in quantization(found, "quantize_per_tensor")}  # type: ignore[union-attr]
+    relu, conv = "aten.relu.default", "aten.conv2d.default"
+    signed, unsigned = (-128, 127, torch.int8), (0, 255, torch.uint8)
+    if backend == "xnnpack":  # the input, the ReLU and the output, and not what is between a layer and its ReLU
+        assert set(made) == {"input", relu, conv}
+        assert len(quantization(found, "quantize_per_tensor")) == 3
+        assert made[relu] == (-128, *signed) and made["input"][1:] == signed
+    else:
+        assert {name: levels[1:] for name, levels in made.items()} == {"input": signed, relu: unsigned}
+        assert {levels[0] for levels in made.values()} == {0}
+
+
 @pytest.mark.slow
 def test_only_the_stem_is_static_in_a_hybrid() -> None:
     program, scales, weights = in_static(SCHEMES["int8-hybrid"], "xnnpack", observer=HistogramObserver)

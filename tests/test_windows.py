@@ -16,6 +16,7 @@ from volo_edge.decompose.windows import (
     fold_convolution,
     fold_slices,
     one_hot_kernels,
+    own_tokens,
     unfold_convolution,
     unfold_slices,
 )
@@ -163,3 +164,8 @@ def test_slices_export_to_operators_that_xnnpack_takes(outlook: tuple[int, int, 
         elif node.target is torch.ops.aten.pad.default:
             assert min(node.args[1]) >= 0
             assert len(node.args) == 2  # with zeros
+
+
+@pytest.mark.parametrize(("stride", "expected"), [(2, [[4, 4, 2], [2, 2, 1]]), (1, [[1] * 5] * 3)])
+def test_a_short_window_has_fewer_tokens_of_its_own(stride: int, expected: list[list[int]]) -> None:
+    assert own_tokens(Window(3, 5, 3, 1, stride)).tolist() == expected
