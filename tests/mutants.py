@@ -46,7 +46,7 @@ _LAY, _PRE, _SEN = "tests/test_layouts.py", "tests/test_preprocess.py", "tests/t
 _IMA, _DOU, _MUL = "tests/test_images.py", "tests/test_doubts.py", "tests/test_multilabel.py"
 _APP, _DIF, _REF = "tests/test_app.py", "tests/test_difference.py", "tests/test_reference.py"
 _LAB, _TRN, _PLA = "tests/test_labels.py", "tests/test_trained.py", "tests/test_plain.py"
-_PTE = "tests/test_executorch_program.py"
+_PTE, _COR = "tests/test_executorch_program.py", "tests/test_coreml_program.py"
 MUTANTS = (
     Mutant("volo_edge/files.py", "inside = sorted(", "inside = list(", _ART),
     Mutant("volo_edge/files.py", 'f"{sha256(path / name)} {name}\\n"', 'f"{sha256(path / name)}\\n"', _ART),
@@ -247,17 +247,18 @@ MUTANTS = (
     Mutant("converters/executorch/program.py", "halves >> 4), -1).astype(np.float32) - 8", "halves >> 4), -1).astype(np.float32) - 7", _PTE),
     Mutant("converters/executorch/program.py", 'axes[scales["channel_dim"]] = -1', "axes[-1] = -1", _PTE),
     Mutant("converters/executorch/program.py", 'if start + segment["size"] > len(self.data):', "if False:", _PTE),
-    Mutant("converters/coreml/program.py", "zero, lowest, lowest + 255)", "zero, lowest, lowest + 127)", _EVR),
-    Mutant("converters/coreml/program.py", 'if "zero_point" in arguments else 0', "if False else 0", _EVR),
-    Mutant("converters/coreml/program.py", "value.size * _BITS[dtype] // 8", "value.nbytes", f"{_EVR} tests/test_neural_engine.py"),
-    Mutant("converters/coreml/program.py", "shape[1] // blocks if blocks > 1 else 0", "blocks if blocks > 1 else 0", _EVR),
-    Mutant("converters/coreml/lower.py", "inner.chmod(0o755 if inner.is_dir() else 0o644)", "pass", _EVR),
+    Mutant("converters/coreml/program.py", "zero, lowest, lowest + 255)", "zero, lowest, lowest + 127)", _COR),
+    Mutant("converters/coreml/program.py", 'if "zero_point" in arguments else 0', "if False else 0", _COR),
+    Mutant("converters/coreml/program.py", "value.size * _BITS[dtype] // 8", "value.nbytes", _COR),
+    Mutant("converters/coreml/program.py", "shape[1] // blocks if blocks > 1 else 0", "blocks if blocks > 1 else 0", _COR),
+    Mutant("converters/coreml/program.py", " and shape[1] == 1 and shape[0] > 1:", " and shape[1] == 1:", _COR),
+    Mutant("converters/coreml/lower.py", "inner.chmod(0o755 if inner.is_dir() else 0o644)", "pass", _COR),
     Mutant("converters/coreml/evaluator/operators.py", '        "concat",\n        "crop",', '        "add",\n        "concat",\n        "crop",', _EVR),
     Mutant("converters/coreml/evaluator/operators.py", '        "reduce_min",\n', '        "reduce_min",\n        "reduce_sum",\n', _EVR),
     Mutant("converters/coreml/evaluator/operators.py", '{"same": (few, many), "same_lower": (many, few)}', '{"same": (many, few), "same_lower": (few, many)}', _EVR),
     Mutant("converters/coreml/evaluator/operators.py", "    return steps.clamp(*_RANGES[output_dtype])", "    return steps", _EVR),
     Mutant("converters/coreml/evaluator/__init__.py", 'return value.half().float() if self.arithmetic == "typed" and given.dtype == "fp16" else value', "return value", _EVR),
-    Mutant("converters/coreml/evaluator/__init__.py", "    if unbound:\n", "    if False:\n", _EVR),
+    Mutant("converters/coreml/evaluator/__init__.py", "    if unbound:\n", "    if False:\n", _EVR, same="such a package is refused when it is read"),
     Mutant("converters/coreml/evaluator/package.py", "(count * dtype.bits + 7) // 8", "count * dtype.bits // 8", _EVR),
     Mutant("converters/coreml/evaluator/package.py", "if start + size > len(file):", "if False:", _EVR),
 )  # fmt: skip

@@ -5,9 +5,8 @@ The programs come from coremltools, and every one is saved and read back from di
 
 from __future__ import annotations
 
-import gc
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,15 @@ from torch import Tensor, nn
 from tests.small import SMALL, edge_model, exported, pixels, reference_logits
 from volo_edge.converters.coreml import evaluator
 from volo_edge.converters.coreml.evaluator import read_package
-from volo_edge.converters.coreml.lower import _share, lower
-from volo_edge.converters.coreml.program import read_program, read_weights
-from volo_edge.converters.program import Levels
+from volo_edge.converters.coreml.lower import lower
 from volo_edge.converters.targets import choose
 from volo_edge.decompose import CHANNELS_FIRST
 from volo_edge.errors import RequestError
 
 SPECIFICATION = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
+
+pytestmark = pytest.mark.usefixtures("small_heap")
 
 
 def noise(*shape: int) -> NDArray[np.float32]:
@@ -73,17 +72,6 @@ def save_program(
 def answer(path: Path, x: NDArray[Any], arithmetic: str = "float32") -> list[NDArray[Any]]:
     loaded = evaluator.load(path, arithmetic)
     return list(loaded(**{loaded.inputs[0].name: x}).values())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_heap() -> Iterator[None]:
-    """Every conversion collects garbage, most of its time for a small program: leave out what is loaded already."""
-    import coremltools  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 IMAGE = (1, 4, 7, 9)
@@ -897,16 +885,16 @@ def test_a_network_in_8_bits_answers_as_in_torch(tmp_path: Path, opset: str) -> 
     assert (kinds.count("quantize"), kinds.count("dequantize")) == (3, 3)
     assert relative(answer(tmp_path / "net.mlpackage", x)[0], torch_answer(network, x)) < 1e-5
     assert relative(answer(tmp_path / "net.mlpackage", x + 0.02)[0], torch_answer(network, x)) > 1e-4
-    first, second = read_weights(tmp_path / "net.mlpackage")
-    assert (first.given, second.given) == (Levels(2**-5, 3, -128, 127), Levels(2**-4, 3, -128, 127))
-    for one, name in ((first, "first"), (second, "second")):
-        scales: Any = getattr(network, f"{name}_scales")[:, None, None, None]
-        np.testing.assert_array_equal(one.weight, getattr(network, name) * scales)
 
 
-@pytest.mark.parametrize("compression", ["int8", "int4 blocks", "palette4", "sparse"])
-def test_compressed_weights_are_the_ones_that_were_compressed(tmp_path: Path, compression: str) -> None:
-    """The network's weights lie on the grid that each compression chooses, so that it loses nothing of them."""
+COMPRESSIONS = ("int8", "int4 blocks", "palette4", "sparse")
+
+
+def compressed(path: Path, compression: str) -> nn.Sequential:
+    """A network of two linears, and at `path` the package of it compressed.
+
+    Its weights lie on the grid that each compression chooses, so that it loses nothing of them.
+    """
     from coremltools.optimize import coreml
 
     network = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 40))
@@ -941,33 +929,16 @@ def test_compressed_weights_are_the_ones_that_were_compressed(tmp_path: Path, co
             ),
         ),
     }[compression]()
-    path = tmp_path / "net.mlpackage"
     weights.save(str(path))
+    return network
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_compressed_weights_are_the_ones_that_were_compressed(tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "net.mlpackage"
+    network = compressed(path, compression)
     assert sum(operator.kind.startswith("constexpr") for operator in read_package(path).operators) == 2
     assert relative(answer(path, noise(1, 64))[0], torch_answer(network, noise(1, 64))) < 1e-5
-    for one, layer in zip(read_weights(path), (network[0], network[2]), strict=True):
-        np.testing.assert_allclose(one.weight, layer.weight.data, rtol=1e-6)
-    program = read_program(path)
-    dtype, group = {"int4 blocks": ("int4", 16), "sparse": ("fp32", 0)}.get(compression, (compression, 0))
-    assert [(one.weight_dtype, one.group_size) for one in program.layers] == [(dtype, group)] * 2
-    count, rows = 48 * 64 + 40 * 48, 48 + 40
-    stored = {
-        "int8": {"int8": count + rows},  # each row has a zero point
-        "int4 blocks": {"int4": count // 2},
-        "palette4": {"uint8": count // 2},  # packed
-        "sparse": {},
-    }[compression]
-    assert stored.items() <= program.bytes_by_dtype.items()
-
-
-def test_a_package_is_for_everyone_to_read(tmp_path: Path) -> None:
-    (tmp_path / "a.mlpackage" / "Data").mkdir(parents=True, mode=0o700)
-    (tmp_path / "a.mlpackage" / "Data" / "weight.bin").write_bytes(b"weights")
-    for path in (tmp_path / "a.mlpackage", *(tmp_path / "a.mlpackage").rglob("*")):
-        path.chmod(0o700 if path.is_dir() else 0o600)
-    _share(tmp_path / "a.mlpackage")
-    names = ("a.mlpackage", "a.mlpackage/Data", "a.mlpackage/Data/weight.bin")
-    assert [(tmp_path / name).stat().st_mode & 0o777 for name in names] == [0o755, 0o755, 0o644]
 
 
 @pytest.mark.slow

@@ -478,15 +478,18 @@ def test_weights_are_stored_as_the_scheme_says(scheme: Scheme, backend: str) -> 
         elif which.weights.kind == "palette":
             assert isinstance(weight, CodebookQuantizedTensor)
             assert weight.codebook.numel() == 2**which.weights.bits
-            assert_near(weight.dequantize(), exact)
+            assert_near(weight.dequantize(), exact, which.weights.bits)
         else:
             assert isinstance(weight, IntxUnpackedToInt8Tensor)
             assert_integers(weight, exact, which)
 
 
-def assert_near(found: Tensor, exact: Tensor) -> None:
+NEAR = {8: 0.011, 6: 0.05, 4: 0.2}  # of weights of so many bits; measured on UNEVEN, and a third more
+
+
+def assert_near(found: Tensor, exact: Tensor, bits: int) -> None:
     assert found.dtype == torch.float32
-    assert relative_error(found, exact) < 0.35
+    assert relative_error(found, exact) < NEAR[bits]
 
 
 def assert_multiples(weight: Tensor, exact: Tensor, scale: Tensor) -> None:
@@ -496,7 +499,7 @@ def assert_multiples(weight: Tensor, exact: Tensor, scale: Tensor) -> None:
     torch.testing.assert_close(integers, integers.round(), rtol=0, atol=1e-4)
     assert torch.equal(integers.round() * scale[:, None], weight.flatten(1))
     assert 100 < float(integers.abs().max()) <= 127.001
-    assert_near(weight.data, exact)
+    assert_near(weight.data, exact, 8)
 
 
 def assert_integers(weight: Any, exact: Tensor, which: Precision) -> None:
@@ -516,7 +519,7 @@ def assert_integers(weight: Any, exact: Tensor, which: Precision) -> None:
     assert str(weight.activation_quantization) == {"dynamic": "int8_asym_per_token", "float": "None"}[which.activations]
     scales = weight.scale.flatten(1).repeat_interleave(group, 1)
     assert torch.equal(weight.dequantize().flatten(1), weight.qdata.flatten(1) * scales)
-    assert_near(weight.dequantize(), exact)
+    assert_near(weight.dequantize(), exact, bits)
 
 
 @backends

@@ -78,6 +78,7 @@ def test_unfolding_by_slices_is_unfold(window: Window, batch: int, channels: int
 @example(Window(8, 8, 3, 1, 2), 1, 2)
 @example(Window(9, 8, 3, 1, 2), 2, 3)
 @example(Window(2, 5, 5, 2, 2), 1, 1)
+@example(Window(5, 6, 3, 1, 4), 1, 1)  # positions that no window has a tap at
 @example(Window(1, 1, 5, 2, 1), 1, 1)  # most of the taps are outside the grid in every window
 @example(Window(2, 2, 7, 3, 1), 1, 1)
 @example(Window(3, 3, 1, 0, 2), 1, 1)  # most of the positions are in no window
