@@ -344,6 +344,16 @@ def test_classes_that_are_taken_for_others_are_noticed(classes: int, each: int, 
     assert plausible.doubt(answered(truth, accuracy, classes), truth, classes, None) is None
 
 
+def test_two_classes_that_are_taken_for_each_other_are_no_reason_to_doubt() -> None:
+    """Of ten; it may be the model's fault."""
+    truth = judged(10, 50)
+    said = answered(truth, 0.8, 10).said
+    swapped = np.where(said == 0, 1, np.where(said == 1, 0, said))
+    found = dataclasses.replace(answered(truth, 0.8, 10), said=swapped, top1=swapped == truth)
+    assert plausible._renamed(swapped, truth) > found.top1.sum() + 50
+    assert plausible.doubt(found, truth, 10, None) is None
+
+
 def test_a_model_that_always_says_the_same_guesses() -> None:
     truth = judged(10, 50)
     constant = dataclasses.replace(answered(truth, 1, 10), said=np.full(500, 3), top1=truth == 3)
@@ -549,6 +559,21 @@ def test_of_equal_weights_order_decides() -> None:
     attn = edge.network[2][0].attn
     attn.k.weight = attn.v.weight = attn.q.weight
     order, stored = growth.call_order(edge), layers_of(edge)
+    found = growth.matched(edge, stored)
+    assert all(found[f"network.2.0.attn.{one}"] is stored[order.index(f"network.2.0.attn.{one}")] for one in "qkv")
+
+
+def test_of_weights_that_are_nearly_equal_order_decides() -> None:
+    """Each is a little more like another one than like itself, as rounding may make it."""
+    edge = edge_model(SMALL, LAYOUTS["xnnpack"])
+    attn, generator = edge.network[2][0].attn, torch.Generator().manual_seed(0)
+    weight = attn.q.weight.data.clone()
+    three = [weight * (1 + 1e-3 * torch.randn(weight.shape, generator=generator)) for _ in "qkv"]
+    order, stored = growth.call_order(edge), layers_of(edge)
+    for one, own, other in zip("qkv", three, (*three[1:], three[0]), strict=True):
+        edge.get_submodule(f"network.2.0.attn.{one}").weight.data = own
+        place = order.index(f"network.2.0.attn.{one}")
+        stored[place] = dataclasses.replace(stored[place], weight=other.numpy())
     found = growth.matched(edge, stored)
     assert all(found[f"network.2.0.attn.{one}"] is stored[order.index(f"network.2.0.attn.{one}")] for one in "qkv")
 

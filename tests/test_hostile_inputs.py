@@ -285,6 +285,10 @@ PICKLES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a tensor by its size": (crafted.tensor_by_size_pickle, r"makes a torch\.FloatTensor of a size"),
     "copies": (crafted.copies_pickle, "more memory or time"),
     "a storage that grows": (crafted.grown_storage_pickle, "tensors? of .* the file holds|bytes and holds"),
+    "a storage that lies": (crafted.overstated_storage_pickle, "has tensors of 8000000000 bytes and holds 4: it is"),
+    "a tensor of one number": (crafted.dense_quantized_pickle, "a tensor of 2000000000 that is more than the file"),
+    "an encoding": (crafted.encoded_pickle, "holds text in the encoding 'idna' and was refused"),
+    "two of one name": (crafted.twofold_checkpoint, "is truncated, damaged or no checkpoint"),
     "compressed": (crafted.compressed_checkpoint, "is a compressed zip file"),
     "an entry that hides a method": (crafted.shadowed_pickle, "holds no weights"),
 }
@@ -307,6 +311,17 @@ def test_a_scan_finds_the_scanned(tmp_path: Path) -> None:
     for old in (False, True):
         torch.save(kept, tmp_path / "a.pth", _use_new_zipfile_serialization=not old)
         assert storage.read(tmp_path / "a.pth")[0] == kept
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_numbers_that_tensors_share_count_once(tmp_path: Path, old: bool) -> None:
+    numbers = torch.arange(100_000.0)
+    kept = {"all": numbers, "some": numbers[5:9], "again": numbers[::2]}
+    torch.save(kept, tmp_path / "a.pth", _use_new_zipfile_serialization=not old)
+    found = storage.read(tmp_path / "a.pth")[0]
+    assert found.keys() == kept.keys()
+    for name, tensor in kept.items():
+        assert torch.equal(found[name], tensor)
 
 
 @pytest.fixture(scope="module")
@@ -485,6 +500,25 @@ def test_a_grey_jpeg_is_whole(tmp_path: Path, mode: str, progressive: bool) -> N
     grey = {"RGB": (128, 128, 128), "L": 128, "CMYK": (127, 127, 127, 127)}[mode]
     Image.new(mode, (50, 40), grey).save(tmp_path / "a.jpg", progressive=progressive, restart_marker_rows=1)
     assert open_rgb(tmp_path / "a.jpg").size == (50, 40)
+
+
+def test_a_jpeg_may_have_bytes_that_fill(tmp_path: Path) -> None:
+    """Any number of 0xff in front of a marker; its last pixel is grey, so that its scan is looked at."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    photograph = Image.fromarray(pixels).resize((320, 240), Image.Resampling.BICUBIC)
+    photograph.paste((128, 128, 128), (300, 220, 320, 240))
+
+    def filled(data: bytes) -> bytes:
+        place = data.index(b"\xff\xda")
+        return data[:place] + b"\xff" * 5 + data[place:]
+
+    whole, cut = tmp_path / "whole.jpg", crafted.closed_jpeg(tmp_path / "cut.jpg", photograph)
+    photograph.save(whole)
+    for path in (whole, cut):
+        path.write_bytes(filled(path.read_bytes()))
+    assert open_rgb(whole).size == (320, 240)
+    with pytest.raises(UnreadableImage, match="some of its pixels are missing"):
+        open_rgb(cut)
 
 
 def test_pixels_are_missed_though_a_library_lets_them_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -392,6 +392,7 @@ def test_a_float_model_that_knows_nothing_of_a_label_is_noticed() -> None:
     shuffled[:, 2] = False
     assert multilabel.at_chance(reference, np.arange(400), has).tolist() == [False, False, False]
     assert multilabel.at_chance(reference, np.arange(400), shuffled).tolist() == [False, True, False]
+    assert multilabel.at_chance(-reference, np.arange(400), has).all()  # what has the label is given less of it
     assert multilabel.doubt(reference, np.arange(400), has, LABELS) is None
     assert multilabel.doubt(reference, np.arange(400), shuffled, LABELS) is None  # it knows the sea
     shuffled[:, 0] = False
