@@ -213,7 +213,7 @@ MUTANTS = (
     Mutant("volo_edge/trained.py", 'if value not in (None, "", [], ()):', "if value is not None:", _TRN),
     Mutant("volo_edge/trained.py", "if in_chans == 3 else {}", "if True else {}", f"{_TRN} {_LAY}"),
     Mutant("volo_edge/labels.py", "while seen[name] > 1 and new in taken:", "if seen[name] > 1 and new in taken:", _LAB),
-    Mutant("volo_edge/labels.py", "    if len(own) == num_classes:", "    if own:", f"{_LAB} {_LAY} {_TRN}"),
+    Mutant("volo_edge/labels.py", "    if len(own) == num_classes:", "    if own:", _LAB),
     Mutant("volo_edge/preprocess.py", "start = round((side - crop) / 2)", "start = (side - crop) // 2", _PRE),
     Mutant("volo_edge/preprocess.py", "(values >> 8)", "(values // 257)", _PRE),
     Mutant("volo_edge/preprocess.py", "max(width, height) > MAX_SIDE", "False", f"{_PRE} {_HOS}"),
