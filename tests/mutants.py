@@ -286,10 +286,10 @@ def noticed(mutant: Mutant) -> bool:
         applied(mutant, folder)
         environment = os.environ | {"PYTHONPATH": name, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         options = ("-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--durations=0")
-        options += (f"--timeout={SECONDS}", "--timeout-method=thread")  # which ends what hears no signal
+        options += (f"--timeout={SECONDS}", "--timeout-method=thread")  # which ends more than a signal
         command = [sys.executable, "-m", "pytest", *options, *mutant.tests.split()]
         try:
-            ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=6 * SECONDS)
+            ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=3 * SECONDS)
         except subprocess.TimeoutExpired:
             return True
         return ended.returncode != 0  # 1 where one fails; more where nothing can be imported, less where Python crashes
