@@ -182,7 +182,7 @@ MUTANTS = (
     Mutant("volo_edge/evaluate/outcome.py", " & (one.not_finite == other.not_finite)", "", f"{_EVA} {_MUL}"),
     Mutant("volo_edge/evaluate/outcome.py", 'effect = "better" if found.top1[index] else "worse"', 'effect = "worse" if found.top1[index] else "better"', f"{_EVA} {_STAT}"),
     Mutant("volo_edge/evaluate/prepare.py", "    if record.identity != made:", "    if False:", f"{_EVA} {_REF}"),
-    Mutant("volo_edge/evaluate/request.py", "    outputs.check(wanted.output, KIND, wanted.force, wanted.inputs)", "    pass", _EVA),
+    Mutant("volo_edge/evaluate/request.py", "    outputs.check(wanted.output, KIND, wanted.force, wanted.inputs)", "    pass", _OUT),
     Mutant("volo_edge/request.py", "        outputs.check(request.output, outputs.ARTIFACT, request.force, request.inputs)\n", "", _OUT),
     Mutant("volo_edge/report/markdown.py", "key=lambda row: -fall(row)", "key=lambda row: fall(row)", _REP),
     Mutant("volo_edge/report/markdown.py", "data.photographs + len(data.unreadable) < data.available", "data.photographs < data.available", _REP),
