@@ -167,6 +167,11 @@ def test_columns_are_rounded_in_order_and_by_number() -> None:
     assert torch.equal(result, torch.arange(260.0).expand(3, 260))
 
 
+def test_a_layer_that_is_given_nothing_but_zeros_is_rounded_to_the_nearest() -> None:
+    weight = torch.randn(4, 150, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(compensated(weight, torch.zeros(150, 150), to_eighths), to_eighths(0, weight))
+
+
 def test_inputs_that_are_never_seen_do_no_harm() -> None:
     generator = torch.Generator().manual_seed(0)
     weight, x = torch.randn(6, 140, generator=generator), correlated(140, generator)
