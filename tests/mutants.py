@@ -192,7 +192,7 @@ MUTANTS = (
     Mutant("volo_edge/checkpoint/scan.py", "math.prod(sides) if dense else 0", "0", f"{_HOS} {_CHE}"),
     Mutant("volo_edge/checkpoint/scan.py", "if len(items) > 1 and items[1] not in _ENCODINGS:", "if False:", _HOS),
     Mutant("volo_edge/checkpoint/storage.py", " or len({info.filename for info in infos}) < len(infos)", "", f"{_HOS} {_CHE}"),
-    Mutant("volo_edge/checkpoint/storage.py", "return members is None or member in members", "return True", _CHE),
+    Mutant("volo_edge/checkpoint/storage.py", "return members is None or member in members", "return True", _LAY),
     Mutant("volo_edge/checkpoint/storage.py", "    if not all(_sound(archive, info) for info in archive.infolist()):", "    if False:", f"{_CHE} {_HOS}"),
     Mutant("volo_edge/checkpoint/entries.py", "next((entry for entry in entries if entry.average), entries[0])", "entries[0]", f"{_LAY} {_CHE}"),
     Mutant("volo_edge/checkpoint/entries.py", "key=len, default=None)", "key=lambda one: -len(one), default=None)", f"{_LAY} {_CHE}"),

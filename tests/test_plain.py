@@ -118,6 +118,11 @@ def test_markdown_has_text_as_text(name: str) -> None:
     assert read == plain.line(name)
 
 
+def test_code_keeps_the_blanks_at_both_ends() -> None:
+    """GitHub leaves out one at each end where both have one."""
+    assert plain.code(" a ") == "`  a  `" and plain.code("a b") == "`a b`"
+
+
 @given(ANY)
 def test_code_has_text_as_text(name: str) -> None:
     shown = plain.code(name)
