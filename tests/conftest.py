@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def small_heap() -> Iterator[None]:
+    """Every conversion by coremltools collects garbage, most of its time for a small program: what is loaded stays."""
+    import coremltools  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def _converted(target: str, scheme: str, factory: pytest.TempPathFactory) -> Converted:

@@ -79,7 +79,9 @@ def test_what_is_broken_is_refused(used: Path, tmp_path: Path, text: str) -> Non
 
 def test_each_stub_is_of_the_package_it_is_named_for() -> None:
     packages = {path.stem: re.search(r"^package (\S+)$", path.read_text(), re.MULTILINE) for path in STUBS.iterdir()}
-    assert {name: found and found[1] for name, found in packages.items()} == {name: name for name in packages}
+    assert packages and {name: found and found[1] for name, found in packages.items()} == {
+        name: name for name in packages
+    }
 
 
 def test_classes_and_resources_that_xml_names_are_there() -> None:

@@ -109,6 +109,19 @@ def test_rows_of_another_number_of_classes_are_none(images: ImageList, tmp_path:
     assert of(images, state)[1] == 0
 
 
+def test_rows_that_another_program_changes_meanwhile_are_noticed(images: ImageList, tmp_path: Path) -> None:
+    state = tmp_path / "rows"
+
+    def run(given: Logits) -> Logits:
+        if state.stat().st_size:
+            with state.open("r+b") as file:
+                file.write(b"?")
+        return answer(given)
+
+    with pytest.raises(RequestError, match="was changed while it was written: 0 of 9 rows are whole"):
+        of(images, state, run)
+
+
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:
     """Files cannot grow beyond `size` bytes: what a write has beyond is not written, and the next one fails."""

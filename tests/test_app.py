@@ -179,7 +179,10 @@ def test_an_edited_file_of_the_earlier_artifact_is_not_removed(tmp_path: Path) -
         app.make("ios", coreml(tmp_path / "artifact"), output, force=False)
 
 
-def test_a_refresh_that_was_interrupted_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("then", ["back", "on"])
+def test_a_refresh_that_was_interrupted_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
     output = tmp_path / "app"
     app.make("ios", ARTIFACT, output, force=False)
     copied: list[Path] = []
@@ -194,8 +197,8 @@ def test_a_refresh_that_was_interrupted_is_gone_on_with(tmp_path: Path, monkeypa
         patched.setattr(app.shutil, "copyfile", interrupted)
         with pytest.raises(KeyboardInterrupt):
             app.make("ios", coreml(tmp_path / "artifact"), output, force=False)
-    assert not list(output.rglob("*.partial"))
-    result = app.make("ios", ARTIFACT, output, force=False)  # back again, without --force
-    assert result.kept == () and artifact.read(output / "Artifact").manifest.target == "executorch"
-    app.make("ios", ARTIFACT, tmp_path / "fresh", force=False)
+    assert {path.name for path in tmp_path.iterdir()} == {"app", "artifact"}  # no half-written file is left
+    source = ARTIFACT if then == "back" else tmp_path / "artifact"
+    assert app.make("ios", source, output, force=False).kept == ()  # without --force
+    app.make("ios", source, tmp_path / "fresh", force=False)
     assert contents(output) == contents(tmp_path / "fresh")

@@ -215,8 +215,18 @@ def test_an_operator_that_the_evaluator_lacks_leaves_parity_not_run_and_says_why
         run.load(coreml_artifact[0] / "VOLO.mlpackage")
 
 
-@pytest.mark.parametrize("harm", ["no folder", "no manifest", "no specification", "damaged specification"])
-def test_a_damaged_package_is_refused_in_one_line(coreml_artifact: Converted, tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        ("no folder", "is not a Core ML package"),
+        ("no manifest", "is damaged, or no Core ML package"),
+        ("no specification", "is damaged, or no Core ML package"),
+        ("damaged specification", "is damaged, or no Core ML package"),
+    ],
+)
+def test_a_damaged_package_is_refused_in_one_line(
+    coreml_artifact: Converted, tmp_path: Path, harm: str, said: str
+) -> None:
     import shutil
 
     path = tmp_path / "VOLO.mlpackage"
@@ -229,6 +239,6 @@ def test_a_damaged_package_is_refused_in_one_line(coreml_artifact: Converted, tm
         specification.unlink()
     elif harm == "damaged specification":
         specification.write_bytes(specification.read_bytes()[:1000])
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(RequestError, match=said) as caught:
         read_program(path)
     assert "\n" not in str(caught.value)

@@ -12,10 +12,11 @@ import pytest
 
 from tests.command import refusal, run
 from tests.conftest import Converted
+from tests.test_artifact import write
 from volo_edge import artifact, files
 from volo_edge.artifact import FileInfo, Manifest
 from volo_edge.converters.program import Layer, StoredLayer
-from volo_edge.difference import SECTIONS, _layer, compare
+from volo_edge.difference import SECTIONS, Change, _layer, compare
 
 LAYER = Layer("linear", (2, 3), "qcint8", "fp32", 0, 10)
 
@@ -71,6 +72,15 @@ def test_a_layer_whose_numbers_are_only_stored_otherwise_is_told() -> None:
     assert found is not None
     assert (found.here, found.there, found.weights) == ("qcint8", "qbint4 in groups of 32", 0.0)
     assert _layer(1, (LAYER, stored(1.0)), (LAYER, stored(1.0))) is None
+
+
+def test_a_field_that_only_the_other_has_differs(tmp_path: Path) -> None:
+    """Files of two backends, whose layers are not compared."""
+    one = write(tmp_path / "one")
+    write(tmp_path / "two", target="coreml", backend="coreml", minimum_ios=16, tools=one.tools | {"extra": "2"})
+    found = compare(artifact.read(tmp_path / "one"), artifact.read(tmp_path / "two"))
+    assert found.sections["tools"] == (Change("tools.extra", None, "2"),)
+    assert Change("minimum_ios", None, 16) in found.sections["scheme"] and not found.same
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ from volo_edge.converters.program import Levels, StoredLayer
 from volo_edge.converters.targets import TARGETS
 from volo_edge.decompose import LAYOUTS, EdgeVOLO, decompose
 from volo_edge.errors import RequestError
-from volo_edge.evaluate import data, growth, plausible, statistics
+from volo_edge.evaluate import data, growth, multilabel, outcome, plausible, statistics
 from volo_edge.evaluate.facts import Facts, compare
 from volo_edge.evaluate.plausible import Known
 from volo_edge.evaluate.verdict import passes as gate_passes
@@ -271,7 +271,7 @@ def test_shared_photographs_are_found_by_content(tmp_path: Path) -> None:
         (0, 0, None, None, "has the same photographs right"),
         (5, 3, None, None, "which may be chance"),
         (60, 3, None, None, "loses 5.70 points of top-1 .* which is more than chance"),
-        (3, 60, 0.5, True, "gains 5.70 points .* Passes: even the interval's upper end is at most 0.5"),
+        (3, 60, 0.5, True, "gains 5.70 points .* which is more than chance.* Passes: even .* upper end is at most 0.5"),
         (5, 3, 5, True, "Passes"),
         (5, 3, 0.5, False, "the drop itself is at most 0.5, but the interval's upper end is not; more photographs"),
         (60, 3, 0.5, False, "Fails: more than 0.5"),
@@ -344,6 +344,16 @@ def test_classes_that_are_taken_for_others_are_noticed(classes: int, each: int, 
     assert plausible.doubt(answered(truth, accuracy, classes), truth, classes, None) is None
 
 
+def test_two_classes_that_are_taken_for_each_other_are_no_reason_to_doubt() -> None:
+    """Of ten; it may be the model's fault."""
+    truth = judged(10, 50)
+    said = answered(truth, 0.8, 10).said
+    swapped = np.where(said == 0, 1, np.where(said == 1, 0, said))
+    found = dataclasses.replace(answered(truth, 0.8, 10), said=swapped, top1=swapped == truth)
+    assert plausible._renamed(swapped, truth) > found.top1.sum() + 50
+    assert plausible.doubt(found, truth, 10, None) is None
+
+
 def test_a_model_that_always_says_the_same_guesses() -> None:
     truth = judged(10, 50)
     constant = dataclasses.replace(answered(truth, 1, 10), said=np.full(500, 3), top1=truth == 3)
@@ -390,6 +400,34 @@ def test_a_doubted_reference_fails_every_gate() -> None:
         "Fails: the float model's own answers cannot be right."
     )
     assert "Fails" not in verdict(top1, 100, (), 1000, None, doubted=True) + verdict(top1, 100, (), 1000, 1.0)
+
+
+# What the report says of photographs
+
+
+def test_a_photograph_that_the_file_has_right_changed_for_the_better() -> None:
+    """Right by the float model alone, by the file alone, and by neither."""
+    truth, nothing = np.array([0, 0, 0]), np.zeros(3)
+    theirs, ours = np.array([0, 1, 1]), np.array([1, 0, 2])
+    found, float_facts = (
+        Facts(said, nothing + 0.5, said == truth, said == truth, nothing, 1.0, 0.0) for said in (ours, theirs)
+    )
+    names = ("a.png", "b.png", "c.png")
+    changed = outcome._changed(listed(*names), LABELS, found, float_facts, np.arange(3), truth)
+    assert [(one.photograph, one.effect) for one in changed] == [
+        ("a.png", "worse"),
+        ("c.png", "other"),
+        ("b.png", "better"),
+    ]
+
+
+def test_labels_that_are_no_numbers_agree_with_none() -> None:
+    """Of independent labels nothing is said then, as of a photograph without any."""
+    silent = np.full((2, 3), -5, np.float32)
+    broken = silent.copy()
+    broken[1] = np.nan
+    one, other = (multilabel.gather(of, silent, np.arange(2), None, 0.5) for of in (silent, broken))
+    assert outcome._agreement(one, one) == 100 and outcome._agreement(one, other) == 50
 
 
 # Where it goes wrong
@@ -462,6 +500,37 @@ def test_static_outputs_are_rounded_too() -> None:
     assert found.worst == "network.2.0"
 
 
+def test_static_levels_have_their_zero_where_the_file_says() -> None:
+    """What a ReLU made has it at the lowest, and nothing below."""
+    edge = edge_model(SMALL, LAYOUTS["xnnpack"])
+    layer: Any = edge.get_submodule("network.2.0.attn.proj")
+    bias = layer.bias.clone()
+    layer.bias = nn.Parameter(bias + 100, requires_grad=False)
+    stored = layers_of(edge)
+    place = growth.call_order(edge).index("network.2.0.attn.proj")
+    saved = []
+    for zero_point in (0, -128):  # 0..127 and 0..255 levels of one half above zero
+        stored[place] = dataclasses.replace(stored[place], made=Levels(0.5, zero_point, -128, 127))
+        saved.append(growth.with_layers(edge, stored).get_submodule("network.2.0.attn.proj"))
+    given = torch.zeros(1, 1, layer.in_features)
+    clipped, whole = (layer_(given).flatten() for layer_ in saved)
+    assert torch.equal(clipped, torch.full_like(clipped, 63.5))
+    assert (whole - bias - 100).abs().max() <= 0.25
+
+
+def test_a_block_that_makes_no_numbers_is_the_worst() -> None:
+    edge = edge_model(SMALL, LAYOUTS["xnnpack"])
+    stored = layers_of(edge)
+    order = growth.call_order(edge)
+    for name, value in (("network.0.0.mlp.fc2", 2.0), ("network.2.0.mlp.fc2", np.nan)):
+        one = stored[order.index(name)]
+        stored[order.index(name)] = dataclasses.replace(one, weight=value * one.weight)
+    found = growth.measure(edge, stored, [torch.from_numpy(pixels(SMALL))], lambda count: None)
+    own = {one.block: one.own_snr_db for one in found.blocks}
+    assert found.worst == "network.2.0" and own["network.2.0"] == -1000
+    assert own["network.0.0"] is not None and own["network.0.0"] > -100
+
+
 def test_the_class_token_in_a_bias_is_taken_out() -> None:
     edge = edge_model(SMALL, LAYOUTS["coreml"])
     stored = layers_of(edge)
@@ -504,6 +573,21 @@ def test_a_layer_that_reads_no_photograph_may_be_a_constant_of_the_file(backend:
     assert found["post_network.0.attn.k"] is stored[key]
     with pytest.raises(RequestError, match="the file has no layer of shape"):
         growth.matched(edge, stored[:key] + stored[key + 1 :][:-1])
+
+
+def test_of_weights_that_are_nearly_equal_order_decides() -> None:
+    """Each is a little more like another one than like itself, as rounding may make it."""
+    edge = edge_model(SMALL, LAYOUTS["xnnpack"])
+    attn, generator = edge.network[2][0].attn, torch.Generator().manual_seed(0)
+    weight = attn.q.weight.data.clone()
+    three = [weight * (1 + 1e-3 * torch.randn(weight.shape, generator=generator)) for _ in "qkv"]
+    order, stored = growth.call_order(edge), layers_of(edge)
+    for one, own, other in zip("qkv", three, (*three[1:], three[0]), strict=True):
+        edge.get_submodule(f"network.2.0.attn.{one}").weight.data = own
+        place = order.index(f"network.2.0.attn.{one}")
+        stored[place] = dataclasses.replace(stored[place], weight=other.numpy())
+    found = growth.matched(edge, stored)
+    assert all(found[f"network.2.0.attn.{one}"] is stored[order.index(f"network.2.0.attn.{one}")] for one in "qkv")
 
 
 def test_layers_of_another_model_are_refused() -> None:

@@ -5,9 +5,8 @@ The programs come from coremltools, and every one is saved and read back from di
 
 from __future__ import annotations
 
-import gc
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,8 @@ from volo_edge.errors import RequestError
 
 SPECIFICATION = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
+
+pytestmark = pytest.mark.usefixtures("small_heap")
 
 
 def noise(*shape: int) -> NDArray[np.float32]:
@@ -71,17 +72,6 @@ def save_program(
 def answer(path: Path, x: NDArray[Any], arithmetic: str = "float32") -> list[NDArray[Any]]:
     loaded = evaluator.load(path, arithmetic)
     return list(loaded(**{loaded.inputs[0].name: x}).values())
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _small_heap() -> Iterator[None]:
-    """Every conversion collects garbage, most of its time for a small program: leave out what is loaded already."""
-    import coremltools  # noqa: F401
-
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 IMAGE = (1, 4, 7, 9)
@@ -719,6 +709,36 @@ def test_typed_rounds_what_the_program_types_half(tmp_path: Path) -> None:
     np.testing.assert_array_equal(answer(path, x, "float32")[0], x * third)
 
 
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda mb, x: mb.add(x=x, y=np.float16(1)), lambda x: x + 1),
+        (lambda mb, x: mb.sub(x=x, y=np.float16(-1)), lambda x: x + 1),
+        (lambda mb, x: mb.reduce_sum(x=x, axes=[0], keep_dims=True), lambda x: x.sum(keepdims=True)),
+        (lambda mb, x: mb.reduce_mean(x=x, axes=[0], keep_dims=True), lambda x: x.mean(keepdims=True)),
+        (lambda mb, x: mb.matmul(x=x, y=np.float16([[1], [1], [1]])), lambda x: x.sum(keepdims=True)),
+    ],
+    ids=["add", "sub", "reduce_sum", "reduce_mean", "matmul"],
+)
+def test_a_sum_that_the_program_types_half_is_rounded_once(
+    tmp_path: Path, build: Callable[[Any, Any], Any], expected: Callable[[Any], Any]
+) -> None:
+    """Of numbers that half precision has, whose sums it has not."""
+    path = save_program(tmp_path / "one.mlpackage", (3,), build, half=True)
+    x = np.float32([1024, 2**-6, 1 + 2**-10])
+    exact = expected(x)
+    assert (np.float16(exact) != exact).any()
+    np.testing.assert_array_equal(answer(path, x, "typed")[0], np.float16(exact).astype(np.float32))
+    np.testing.assert_array_equal(answer(path, x, "float32")[0], exact)
+
+
+def test_what_a_program_takes_in_half_precision_is_rounded_on_its_way_in(tmp_path: Path) -> None:
+    path = save_program(tmp_path / "one.mlpackage", (2,), lambda mb, x: mb.identity(x=x), half=True)
+    x = np.float32([1 + 2**-12, 1e-9])
+    np.testing.assert_array_equal(answer(path, x, "typed")[0], [1, 0])
+    np.testing.assert_array_equal(answer(path, x, "float32")[0], x)
+
+
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -867,9 +887,14 @@ def test_a_network_in_8_bits_answers_as_in_torch(tmp_path: Path, opset: str) -> 
     assert relative(answer(tmp_path / "net.mlpackage", x + 0.02)[0], torch_answer(network, x)) > 1e-4
 
 
-@pytest.mark.parametrize("compression", ["int8", "int4 blocks", "palette4", "sparse"])
-def test_compressed_weights_are_the_ones_that_were_compressed(tmp_path: Path, compression: str) -> None:
-    """The network's weights lie on the grid that each compression chooses, so that it loses nothing of them."""
+COMPRESSIONS = ("int8", "int4 blocks", "palette4", "sparse")
+
+
+def compressed(path: Path, compression: str) -> nn.Sequential:
+    """A network of two linears, and at `path` the package of it compressed.
+
+    Its weights lie on the grid that each compression chooses, so that it loses nothing of them.
+    """
     from coremltools.optimize import coreml
 
     network = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 40))
@@ -904,8 +929,14 @@ def test_compressed_weights_are_the_ones_that_were_compressed(tmp_path: Path, co
             ),
         ),
     }[compression]()
-    path = tmp_path / "net.mlpackage"
     weights.save(str(path))
+    return network
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_compressed_weights_are_the_ones_that_were_compressed(tmp_path: Path, compression: str) -> None:
+    path = tmp_path / "net.mlpackage"
+    network = compressed(path, compression)
     assert sum(operator.kind.startswith("constexpr") for operator in read_package(path).operators) == 2
     assert relative(answer(path, noise(1, 64))[0], torch_answer(network, noise(1, 64))) < 1e-5
 
@@ -1042,7 +1073,8 @@ def test_a_bad_package_is_refused_in_one_line(package: Path, tmp_path: Path, har
 
 @pytest.mark.parametrize("given", [{}, {"x": np.zeros((1, 4, 5, 6))}, {"x": np.zeros((1, 4, 5, 5)), "y": np.zeros(1)}])
 def test_other_inputs_are_refused(package: Path, given: dict[str, NDArray[Any]]) -> None:
-    with pytest.raises(RequestError):
+    said = r"the program takes x; given were|input 'x' is of shape \(1, 4, 5, 6\), and the program says \(1, 4, 5, 5\)"
+    with pytest.raises(RequestError, match=said):
         evaluator.load(package)(**given)
 
 

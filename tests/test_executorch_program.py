@@ -8,14 +8,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from volo_edge.converters.executorch.program import read_program
+from volo_edge.converters.executorch import program
+from volo_edge.converters.executorch.program import read_program, read_weights
 from volo_edge.converters.executorch.reasons import xnnpack_reasons
-from volo_edge.converters.program import Layer, Program, TensorType
+from volo_edge.converters.program import Layer, Levels, Program, TensorType
 from volo_edge.errors import RequestError
 
 IMAGE = torch.zeros(1, 3, 8, 8)
@@ -72,9 +75,15 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     return path, reasons
 
 
+Weights = dict[str, Tensor]
+
+
 @pytest.fixture(scope="module")
-def quantized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One delegate: a float linear, an int8 one and an int4 one, the last two quantizing what reaches them."""
+def quantized_from(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Weights]:
+    """One delegate: a float linear, an int8 one and an int4 one, the last two quantizing what reaches them.
+
+    With it, what its layers' weights stand for.
+    """
     from torchao.quantization import Int8DynamicActivationIntxWeightConfig, quantize_
     from torchao.quantization.granularity import PerAxis, PerGroup
 
@@ -82,7 +91,19 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for layer, dtype, granularity in (("second", torch.int8, PerAxis(0)), ("third", torch.int4, PerGroup(32))):
         config = Int8DynamicActivationIntxWeightConfig(weight_dtype=dtype, weight_granularity=granularity)
         quantize_(model, config, filter_fn=lambda module, name, layer=layer: name == layer)
-    return lower(model, tmp_path_factory.mktemp("quantized") / "model.pte")
+    stored: Any = model.third.weight
+    stored.scale = stored.scale.bfloat16().float()  # what XNNPACK has of groups
+    layers = {name: module for name, module in model.named_children() if isinstance(module, nn.Linear | nn.Conv2d)}
+    weights = {
+        name: layer.weight.dequantize() if name in ("second", "third") else layer.weight.data.clone()
+        for name, layer in layers.items()
+    }
+    return lower(model, tmp_path_factory.mktemp("quantized") / "model.pte"), weights
+
+
+@pytest.fixture
+def quantized(quantized_from: tuple[Path, Weights]) -> Path:
+    return quantized_from[0]
 
 
 def damaged(source: Path, tmp_path: Path, change: Callable[[bytearray], object]) -> Path:
@@ -156,6 +177,46 @@ def test_statically_quantized_weights(tmp_path: Path) -> None:
     assert program.bytes_by_dtype["qcint32"] == program.bytes_by_kind["biases"] == 4 * (8 + 4)
 
 
+def test_weights_are_read_back_as_the_model_has_them(quantized_from: tuple[Path, Weights]) -> None:
+    path, weights = quantized_from
+    found = read_weights(path)
+    order = ("conv", "depthwise", "first", "second", "second", "third")
+    assert [one.given for one in found] == [None, None, None, "dynamic", "dynamic", "dynamic"]
+    for name, one in zip(order, found, strict=True):
+        np.testing.assert_allclose(one.weight, weights[name], rtol=1e-6, err_msg=name)
+        assert (one.bias is None) == (name == "depthwise") and one.made is None
+
+
+def test_static_levels_are_read_back_as_they_were_chosen(tmp_path: Path) -> None:
+    """Scales that are powers of two, and a range of which a third is below zero; one scale for each row."""
+    torch.manual_seed(0)
+    weight, bias = torch.randint(-127, 128, (8, 3, 3, 3), dtype=torch.int8), torch.randn(8)
+    scales = 2.0 ** -torch.arange(4, 12)
+
+    class Chosen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("weight", weight)
+            self.register_buffer("scales", scales)
+            self.register_buffer("zeros", torch.zeros(8, dtype=torch.int64))
+            self.register_buffer("bias", bias)
+
+        def forward(self, x: Tensor) -> Tensor:
+            ops = torch.ops.quantized_decomposed
+            rows = ops.dequantize_per_channel(self.weight, self.scales, self.zeros, 0, -127, 127, torch.int8)
+            for levels, layer in (((2**-6, -40), True), ((2**-3, 7), False)):
+                arguments = (*levels, -128, 127, torch.int8)
+                x = ops.dequantize_per_tensor(ops.quantize_per_tensor(x, *arguments), *arguments)
+                x = nn.functional.conv2d(x, rows, self.bias, padding=1) if layer else x
+            return x
+
+    (found,) = read_weights(lower(Chosen().eval(), tmp_path / "model.pte"))
+    assert (found.given, found.made) == (Levels(2**-6, -40, -128, 127), Levels(2**-3, 7, -128, 127))
+    np.testing.assert_array_equal(found.weight, weight * scales[:, None, None, None])
+    assert found.bias is not None
+    np.testing.assert_allclose(found.bias, bias, atol=float(2**-6 * scales.max()))
+
+
 def test_another_backend_is_its_payload(quantized: Path, tmp_path: Path) -> None:
     def rename(data: bytearray) -> None:
         data[:] = data.replace(b"XnnpackBackend", b"UnknownBackend")
@@ -195,6 +256,45 @@ def test_weights_that_are_not_in_the_file(quantized: Path, tmp_path: Path) -> No
 
     with pytest.raises(RequestError, match="of weights are not in the file"):
         read_program(damaged(quantized, tmp_path, rename_scales))
+
+
+def test_weights_of_another_size_than_their_segment_are_not_in_the_file(quantized: Path) -> None:
+    forward = program.read_forward(quantized)
+    segments = forward.tables["segments"]
+    named = {item["key"]: segments[item["segment_index"]]["size"] for item in forward.tables["named_data"]}
+    payload = forward.payload(0)
+    graph = program._xnnpack_graph(payload, named)
+    (name, *_) = (entry["named_key"] for entry in graph["constant_data"] if entry["named_key"])
+    for other in (named | {name: named[name] + 1}, {key: size for key, size in named.items() if key != name}):
+        with pytest.raises(ValueError, match=f"{named[name]} bytes of weights are not in the file"):
+            program._xnnpack_graph(payload, other)
+
+
+def test_weights_in_a_delegate_lie_within_it(quantized: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = program.read_forward(quantized)
+    payload = bytearray(forward.payload(0))
+    inline = struct.unpack_from("<4x4sHIIIQ", payload)[5]
+
+    def entry(offset: int, size: int) -> dict[str, Any]:
+        return {"constant_data": [{"named_key": "", "offset": offset, "size": size}]}
+
+    for offset, size, sound in ((0, inline, True), (1, inline, False), (inline, 1, False)):
+        monkeypatch.setattr(program, "_tables", lambda *_, at=(offset, size): entry(*at))
+        if sound:
+            program._xnnpack_graph(bytes(payload), {})
+        else:
+            with pytest.raises(ValueError, match=f"{size} bytes of weights are not in the file"):
+                program._xnnpack_graph(bytes(payload), {})
+
+
+def test_a_segment_lies_within_the_file(quantized: Path) -> None:
+    forward = program.read_forward(quantized)
+    number = len(forward.tables["segments"]) - 1
+    whole = forward.tables["segments"][number]
+    assert len(forward.segment(number)) == whole["size"]
+    whole["size"] = len(forward.data) - forward.base - whole["offset"] + 1
+    with pytest.raises(ValueError, match=f"segment {number} ends outside the file"):
+        forward.segment(number)
 
 
 def test_damage_is_one_line_or_harmless(quantized: Path, tmp_path: Path) -> None:

@@ -132,6 +132,10 @@ def test_json_that_is_sound_is_read_as_python_reads_it(value: object, ascii_only
     assert inputs.parse_json(json.dumps(value, ensure_ascii=ascii_only)) == value
 
 
+def test_the_least_of_64_bits_is_a_number() -> None:
+    assert inputs.parse_json(f"[{-(2**63)}, {2**63 - 1}]") == [-(2**63), 2**63 - 1]
+
+
 def test_a_number_in_quotes_is_no_number(tmp_path: Path) -> None:
     write(tmp_path / "a")
     change(tmp_path / "a", "model", "num_classes", value="2")
@@ -281,6 +285,10 @@ PICKLES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a tensor by its size": (crafted.tensor_by_size_pickle, r"makes a torch\.FloatTensor of a size"),
     "copies": (crafted.copies_pickle, "more memory or time"),
     "a storage that grows": (crafted.grown_storage_pickle, "tensors? of .* the file holds|bytes and holds"),
+    "a storage that lies": (crafted.overstated_storage_pickle, "has tensors of 8000000000 bytes and holds 4: it is"),
+    "a tensor of one number": (crafted.dense_quantized_pickle, "a tensor of 2000000000 that is more than the file"),
+    "an encoding": (crafted.encoded_pickle, "holds text in the encoding 'idna' and was refused"),
+    "two of one name": (crafted.twofold_checkpoint, "is truncated, damaged or no checkpoint"),
     "compressed": (crafted.compressed_checkpoint, "is a compressed zip file"),
     "an entry that hides a method": (crafted.shadowed_pickle, "holds no weights"),
 }
@@ -303,6 +311,17 @@ def test_a_scan_finds_the_scanned(tmp_path: Path) -> None:
     for old in (False, True):
         torch.save(kept, tmp_path / "a.pth", _use_new_zipfile_serialization=not old)
         assert storage.read(tmp_path / "a.pth")[0] == kept
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_numbers_that_tensors_share_count_once(tmp_path: Path, old: bool) -> None:
+    numbers = torch.arange(100_000.0)
+    kept = {"all": numbers, "some": numbers[5:9], "again": numbers[::2]}
+    torch.save(kept, tmp_path / "a.pth", _use_new_zipfile_serialization=not old)
+    found = storage.read(tmp_path / "a.pth")[0]
+    assert found.keys() == kept.keys()
+    for name, tensor in kept.items():
+        assert torch.equal(found[name], tensor)
 
 
 @pytest.fixture(scope="module")
@@ -483,6 +502,25 @@ def test_a_grey_jpeg_is_whole(tmp_path: Path, mode: str, progressive: bool) -> N
     assert open_rgb(tmp_path / "a.jpg").size == (50, 40)
 
 
+def test_a_jpeg_may_have_bytes_that_fill(tmp_path: Path) -> None:
+    """Any number of 0xff in front of a marker; its last pixel is grey, so that its scan is looked at."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    photograph = Image.fromarray(pixels).resize((320, 240), Image.Resampling.BICUBIC)
+    photograph.paste((128, 128, 128), (300, 220, 320, 240))
+
+    def filled(data: bytes) -> bytes:
+        place = data.index(b"\xff\xda")
+        return data[:place] + b"\xff" * 5 + data[place:]
+
+    whole, cut = tmp_path / "whole.jpg", crafted.closed_jpeg(tmp_path / "cut.jpg", photograph)
+    photograph.save(whole)
+    for path in (whole, cut):
+        path.write_bytes(filled(path.read_bytes()))
+    assert open_rgb(whole).size == (320, 240)
+    with pytest.raises(UnreadableImage, match="some of its pixels are missing"):
+        open_rgb(cut)
+
+
 def test_pixels_are_missed_though_a_library_lets_them_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cut = tmp_path / "a.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(cut)
@@ -501,10 +539,16 @@ def test_transparency_is_laid_over_white_in_parts_as_at_once(tmp_path: Path) -> 
 
 
 def test_a_reference_whose_numbers_were_changed(tmp_path: Path) -> None:
-    """One bit of one logit."""
-    path = crafted.reference(tmp_path / "a.npz", _arrays())
+    """One bit of the last logit, of so many that a look at their header does not read them all."""
+    count = 5000
+    logits = np.ones((count, 10), np.float32)
+    logits[-1, -1] = 0.75
+    names = np.array([f"{number}.png" for number in range(count)])
+    of_all = {"files": names, "labels": np.zeros(count, int), "read": np.ones(count, bool), "logits": logits}
+    path = crafted.reference(tmp_path / "a.npz", _arrays(**of_all))
+    assert len(reference_file.read(path).files) == count
     data = bytearray(path.read_bytes())
-    data[data.index(np.float32(1.0).tobytes() * 10) + 1] ^= 1
+    data[data.index(np.float32([1, 0.75]).tobytes()) + 5] ^= 1
     path.write_bytes(data)
     with pytest.raises(RequestError, match="is no float reference, or damaged"):
         reference_file.read(path)

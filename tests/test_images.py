@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from volo_edge import calibration
 from volo_edge.calibration import images as module
 from volo_edge.calibration.images import ImageList, balanced_subset, find_images, list_hash, stream
 from volo_edge.errors import RequestError
-from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb, prepare, to_input
+from volo_edge.preprocess import Preprocessing, UnreadableImage, open_rgb, pixels_of, prepare, to_input
 from volo_edge.variants import CIFAR10_CLASSES
 
 SMALL = Preprocessing.from_crop((16, 16), 1.0)
@@ -327,28 +326,37 @@ def test_large_photographs_are_not_decoded_at_once(tmp_path: Path, monkeypatch: 
     images = find_images(put(tmp_path, *(f"{i:02}.png" for i in range(8))))
     Image.new("RGB", (50, 40), "red").save(images.path(4))
     unlimited = list(stream(images, SMALL, 3, workers=1))
-    lock = threading.Lock()
+    changed = threading.Condition()
     now: list[int] = []
     most: list[tuple[int, ...]] = []
+    asked: list[int] = []
+
+    def asking(path: Path) -> int:
+        with changed:
+            asked.append(pixels_of(path))
+            changed.notify_all()
+            return asked[-1]
 
     def watching(path: Path) -> Image.Image:
+        """Small ones wait until two have been in together, and all until six threads have asked for room."""
         image = open_rgb(path)
-        with lock:
+        with changed:
             now.append(image.width * image.height)
             most.append(tuple(now))
-        time.sleep(0.02)
-        with lock:
+            changed.notify_all()
+            assert changed.wait_for(lambda: len(asked) >= 6 and (now == [2000] or (400, 400) in most), timeout=60)
             now.remove(image.width * image.height)
         return image
 
     monkeypatch.setattr(module, "_DECODED_AT_ONCE", 1000)
+    monkeypatch.setattr(module, "pixels_of", asking)
     monkeypatch.setattr(module, "open_rgb", watching)
     batches = list(stream(images, SMALL, 3, workers=6))
     assert [batch.indices for batch in batches] == [batch.indices for batch in unlimited]
     for one, other in zip(batches, unlimited, strict=True):
         np.testing.assert_array_equal(one.inputs, other.inputs)
     assert max(len(together) for together in most) == 2  # and they do not wait for each other needlessly
-    assert all(sum(together) <= 1000 or together == (2000,) for together in most)
+    assert len(most) == 8 and all(sum(together) <= 1000 or together == (2000,) for together in most)
     assert threads() == []
 
 

@@ -41,6 +41,14 @@ def test_a_model_that_others_trained_is_given_no_names_and_that_is_told(variant:
         assert labels_for(variant, count, published=True) == found
 
 
+def test_a_configurations_names_are_taken_where_there_are_as_many_as_classes() -> None:
+    found = labels_for(DEMO, 2, own=("cat", "dog"), published=False)
+    assert found.names == ("cat", "dog") and found.notes == ("classes are called as config.json has it",)
+    for count in (1, 3):
+        found = labels_for(DEMO, count, own=("cat", "dog"), published=False)
+        assert found.names == tuple(f"class_{index}" for index in range(count))
+
+
 @pytest.mark.parametrize(
     ("weights", "variant"),
     [

@@ -20,7 +20,7 @@ from torch import Tensor
 from tests.small import SMALL
 from tests.weights import named_weights
 from volo_edge import checkpoint
-from volo_edge.checkpoint import LoadedModel
+from volo_edge.checkpoint import LoadedModel, entries
 from volo_edge.errors import RequestError
 from volo_edge.model import VOLO
 from volo_edge.trained import ModelRequest
@@ -216,6 +216,15 @@ def test_entries_are_chosen_by_name(tmp_path: Path) -> None:
     assert holds(load(path, entry="model.module"), other())
     assert "several VOLOs in 'module': `--entry` takes ema.module, model.module" in refusal(path, entry="module")
     assert "no VOLO in 'net'" in refusal(path, entry="net")
+
+
+def test_of_two_prefixes_a_name_is_behind_the_longer_one() -> None:
+    """A model, and beside it the same behind a prefix, which the first one's empty prefix is the start of too."""
+    found = entries.find({**state(), **behind("ema.", other())})
+    assert [(entry.prefix, entry.average, entry.beside) for entry in found] == [("", False, ()), ("ema.", True, ())]
+    for entry, tensors in zip(found, (state(), other()), strict=True):
+        assert entry.tensors.keys() == {name for name in tensors if not name.endswith("num_batches_tracked")}
+        assert all(torch.equal(entry.tensors[name], tensors[name]) for name in entry.tensors)
 
 
 def test_a_tensor_with_and_without_the_prefix(tmp_path: Path) -> None:

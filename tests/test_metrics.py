@@ -20,7 +20,7 @@ def test_relative_error_and_snr_of_a_known_difference() -> None:
     off = REFERENCE + np.array([[0, 1.3, 0], [0, 0, 0]], np.float32)
     assert metrics.relative_error(off, REFERENCE) == pytest.approx(0.1)
     assert metrics.snr_db(off, REFERENCE) == pytest.approx(20)
-    assert metrics.max_abs_error(off, REFERENCE) == pytest.approx(1.3)
+    assert metrics.max_abs_error(off, REFERENCE) == metrics.max_abs_error(REFERENCE, off) == pytest.approx(1.3)
 
 
 def test_equal_logits_have_no_error_and_infinite_snr() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import expit, rel_entr
 
-from volo_edge import activation
+from tests.test_artifact import write
+from volo_edge import activation, predict
+from volo_edge.artifact import Artifact
 from volo_edge.calibration.images import find_images, selected
+from volo_edge.console import Steps
 from volo_edge.errors import RequestError
 from volo_edge.evaluate import facts, multilabel, statistics, truth
 from volo_edge.evaluate.truth import Truth
 from volo_edge.evaluate.verdict import verdict
+from volo_edge.preprocess import UnreadableImage
 from volo_edge.validate import metrics
 from volo_edge.validate.parity import compare
 
@@ -249,6 +255,8 @@ def test_figures_of_a_label_by_hand() -> None:
     found = multilabel.figures(said, np.array([5, 4, 3, np.nan, -2], np.float32), has)
     assert (found.precision, found.recall, found.f1) == pytest.approx((200 / 3, 200 / 3, 200 / 3))
     assert found.average_precision == pytest.approx(100 * (1 + 2 / 3 + 3 / 5) / 3)  # no number: the last
+    endless = multilabel.figures(said, np.array([5, 4, 3, np.inf, -2], np.float32), has)
+    assert endless.average_precision == pytest.approx(100 * (1 + 2 / 3 + 3 / 5) / 3)
     nothing = multilabel.figures(np.zeros(2, bool), np.zeros(2, np.float32), np.zeros(2, bool))
     assert nothing == type(nothing)(None, None, None, None)
     never = multilabel.figures(np.zeros(2, bool), np.zeros(2, np.float32), np.array([1, 0], bool))
@@ -320,10 +328,22 @@ def test_what_the_report_says_of_labels() -> None:
     assert [row.file.average_precision for row in found.by_label] == pytest.approx(averages)
     assert found.mean_average_precision == pytest.approx(np.mean(averages))
     assert [row.photographs for row in found.by_label] == has.sum(0).tolist()
+    lost = [abs(change.float_model - change.file) for change in found.changed if change.effect == "worse"]
+    assert len(lost) > 1 and lost == sorted(lost, reverse=True)
     first = found.changed[0]
     place, label = int(first.photograph), names.index(first.label)
     assert first.effect == "worse" and first.truth == has[place, label] == (reference[place, label] >= 0)
     assert first.file == pytest.approx(float(expit(logits[place, label])), rel=1e-5)
+
+
+def test_labels_of_which_a_logit_is_no_number_have_not_changed() -> None:
+    logits, reference, has = drawn()
+    logits[reference.max(1) >= 0] = np.nan
+    rows = np.arange(60)
+    ours, theirs = (multilabel.gather(of, reference, rows, has, 0.5) for of in (logits, reference))
+    found = multilabel.judged(ours, theirs, logits, reference, rows, has, ("a", "b", "c", "d"), tuple(map(str, rows)))
+    spoilt = {str(row) for row in np.flatnonzero(np.isnan(logits).any(1))}
+    assert len(spoilt) > 10 and spoilt.isdisjoint(change.photograph for change in found.changed)
 
 
 # The drop
@@ -372,8 +392,48 @@ def test_a_float_model_that_knows_nothing_of_a_label_is_noticed() -> None:
     shuffled[:, 2] = False
     assert multilabel.at_chance(reference, np.arange(400), has).tolist() == [False, False, False]
     assert multilabel.at_chance(reference, np.arange(400), shuffled).tolist() == [False, True, False]
+    assert multilabel.at_chance(-reference, np.arange(400), has).all()  # what has the label is given less of it
     assert multilabel.doubt(reference, np.arange(400), has, LABELS) is None
     assert multilabel.doubt(reference, np.arange(400), shuffled, LABELS) is None  # it knows the sea
     shuffled[:, 0] = False
     said = multilabel.doubt(reference, np.arange(400), shuffled, LABELS)
     assert said is not None and "whichever it is ('sand')" in said
+
+
+# What predict says
+
+
+class Runs:
+    """A file that answers every image alike."""
+
+    runtime, processor, seconds = "a runtime", "a processor", 0.25
+
+    def __init__(self, *logits: float) -> None:
+        self.logits = np.array([logits], np.float32)
+
+    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return self.logits.repeat(len(images), 0)
+
+
+def predicted(tmp_path: Path, *paths: tuple[Path, bool]) -> predict.Predictions:
+    """What is said of photographs, each with whether it was named, by a model of two independent labels."""
+    manifest = write(tmp_path / "artifact")
+    found = Artifact(tmp_path, replace(manifest, model=replace(manifest.model, activation="sigmoid")), ("cat", "dog"))
+    runner: Any = Runs(70, 90)
+    return predict._classified(found, runner, runner, list(paths), [], Steps(None))
+
+
+def test_the_likeliest_label_has_the_largest_logit_where_probabilities_are_all_one(tmp_path: Path) -> None:
+    (folder := tmp_path / "data").mkdir()
+    (said,) = predicted(tmp_path, (photographs(folder, "a.png") / "a.png", True)).predictions
+    assert [(guess.label, guess.probability) for guess in said.classes] == [("dog", 1.0), ("cat", 1.0)]
+    assert said.milliseconds == 250
+
+
+def test_a_photograph_that_cannot_be_read_is_skipped_unless_it_was_named(tmp_path: Path) -> None:
+    whole = photographs(tmp_path / "data", "a.png") / "a.png"
+    broken = written(tmp_path / "data" / "b.png", "no photograph")
+    found = predicted(tmp_path, (whole, False), (broken, False))
+    assert [one.image for one in found.predictions] == [str(whole)] and found.skipped == (str(broken),)
+    with pytest.raises(UnreadableImage, match=r"b\.png"):
+        predicted(tmp_path / "again", (whole, True), (broken, True))

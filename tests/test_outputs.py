@@ -20,9 +20,11 @@ import pytest
 from tests.command import contents, refusal, signals_are_heard, untouched
 from tests.test_artifact import write
 from volo_edge import files, outputs
+from volo_edge import request as convert
 from volo_edge.benchmark.request import KIND as BENCHMARK
 from volo_edge.devices.benchmark import KIND as DEVICE_RESULTS
 from volo_edge.errors import RequestError
+from volo_edge.evaluate import request as evaluate
 from volo_edge.outputs import ARTIFACT, Kind, new_file, new_folder, owned
 from volo_edge.reference.request import KIND as REFERENCE
 from volo_edge.report.contents import KIND as REPORT
@@ -186,6 +188,34 @@ def test_an_earlier_output_is_replaced_when_asked(tmp_path: Path, kind: Kind) ->
     with new_folder(tmp_path / "out", kind, force=True) as folder:
         (folder.working / "new").write_text("new")
     assert contents(tmp_path) == {"out": None, "out/new": b"new"}
+
+
+def test_an_output_that_is_there_stops_the_work_before_it_begins(tmp_path: Path) -> None:
+    earlier(tmp_path / "out", ARTIFACT)
+    data = tmp_path / "photographs"
+    data.mkdir()
+    begun = []
+    with untouched(tmp_path):
+        with pytest.raises(RequestError, match="exists already"), new_folder(tmp_path / "out", ARTIFACT):
+            begun.append("artifact")
+        with pytest.raises(RequestError, match="exists already"):
+            convert.check(convert.Request("executorch", output=tmp_path / "out"))
+        with pytest.raises(RequestError, match="is no report"):
+            evaluate.check(evaluate.Request((tmp_path / "out",), data, output=tmp_path / "out", force=True))
+    assert begun == []
+
+
+def test_what_is_written_is_for_whom_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with new_folder(tmp_path / "out", REPORT) as folder:
+            (folder.working / "report.json").write_text("{}")
+        with new_file(tmp_path / "a.npz", REFERENCE) as path:
+            path.write_text("x")
+    finally:
+        os.umask(before)
+    names = ("out", "out/report.json", "a.npz")
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in names] == [0o750, 0o640, 0o640]
 
 
 @pytest.mark.parametrize("kind", FOLDERS, ids=lambda kind: kind.what)

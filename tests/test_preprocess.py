@@ -662,7 +662,7 @@ def test_from_crop_of_an_oblong_model() -> None:
 
 @pytest.mark.parametrize("pct", [0, -1.0, math.nan, math.inf, 1000.0])
 def test_from_crop_refuses(pct: float) -> None:
-    with pytest.raises(RequestError):
+    with pytest.raises(RequestError, match=r"crop_pct must be a positive number|resize_to must be 1 to"):
         Preprocessing.from_crop((224, 224), pct)
 
 

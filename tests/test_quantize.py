@@ -167,6 +167,11 @@ def test_columns_are_rounded_in_order_and_by_number() -> None:
     assert torch.equal(result, torch.arange(260.0).expand(3, 260))
 
 
+def test_a_layer_that_is_given_nothing_but_zeros_is_rounded_to_the_nearest() -> None:
+    weight = torch.randn(4, 150, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(compensated(weight, torch.zeros(150, 150), to_eighths), to_eighths(0, weight))
+
+
 def test_inputs_that_are_never_seen_do_no_harm() -> None:
     generator = torch.Generator().manual_seed(0)
     weight, x = torch.randn(6, 140, generator=generator), correlated(140, generator)
@@ -478,15 +483,18 @@ def test_weights_are_stored_as_the_scheme_says(scheme: Scheme, backend: str) -> 
         elif which.weights.kind == "palette":
             assert isinstance(weight, CodebookQuantizedTensor)
             assert weight.codebook.numel() == 2**which.weights.bits
-            assert_near(weight.dequantize(), exact)
+            assert_near(weight.dequantize(), exact, which.weights.bits)
         else:
             assert isinstance(weight, IntxUnpackedToInt8Tensor)
             assert_integers(weight, exact, which)
 
 
-def assert_near(found: Tensor, exact: Tensor) -> None:
+NEAR = {8: 0.011, 6: 0.05, 4: 0.2}  # of weights of so many bits; measured on UNEVEN, and a third more
+
+
+def assert_near(found: Tensor, exact: Tensor, bits: int) -> None:
     assert found.dtype == torch.float32
-    assert relative_error(found, exact) < 0.35
+    assert relative_error(found, exact) < NEAR[bits]
 
 
 def assert_multiples(weight: Tensor, exact: Tensor, scale: Tensor) -> None:
@@ -496,7 +504,7 @@ def assert_multiples(weight: Tensor, exact: Tensor, scale: Tensor) -> None:
     torch.testing.assert_close(integers, integers.round(), rtol=0, atol=1e-4)
     assert torch.equal(integers.round() * scale[:, None], weight.flatten(1))
     assert 100 < float(integers.abs().max()) <= 127.001
-    assert_near(weight.data, exact)
+    assert_near(weight.data, exact, 8)
 
 
 def assert_integers(weight: Any, exact: Tensor, which: Precision) -> None:
@@ -516,7 +524,7 @@ def assert_integers(weight: Any, exact: Tensor, which: Precision) -> None:
     assert str(weight.activation_quantization) == {"dynamic": "int8_asym_per_token", "float": "None"}[which.activations]
     scales = weight.scale.flatten(1).repeat_interleave(group, 1)
     assert torch.equal(weight.dequantize().flatten(1), weight.qdata.flatten(1) * scales)
-    assert_near(weight.dequantize(), exact)
+    assert_near(weight.dequantize(), exact, bits)
 
 
 @backends
@@ -656,6 +664,29 @@ def assert_quantized(
         else:
             assert (lowest, highest, dtype) == (-128, 127, torch.int8)
             assert backend == "xnnpack" or zero_point == 0
+
+
+@backends
+def test_a_relu_belongs_to_its_layer_and_has_no_sign_in_core_ml(backend: str) -> None:
+    """Of a convolution with a ReLU and one without, whose input is noise of both signs."""
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 1)).eval().requires_grad_(False)
+    scales = {name: torch.full((len(model.get_submodule(name).weight),), 2**-7) for name in ("0", "2")}
+    for name in scales:
+        weight = model.get_submodule(name).weight
+        weight.data = (weight.data * 2**7).round() * 2**-7
+    images = torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    program = torch.export.export(model, (images[:1],), strict=False)
+    found = static(program, scales, backend, [(images,)], uncounted, observer=MinMaxObserver)
+    made = {str(node.args[0].target): node.args[2:] for node in quantization(found, "quantize_per_tensor")}  # type: ignore[union-attr]
+    relu, conv = "aten.relu.default", "aten.conv2d.default"
+    signed, unsigned = (-128, 127, torch.int8), (0, 255, torch.uint8)
+    if backend == "xnnpack":  # the input, the ReLU and the output, and not what is between a layer and its ReLU
+        assert set(made) == {"input", relu, conv}
+        assert len(quantization(found, "quantize_per_tensor")) == 3
+        assert made[relu] == (-128, *signed) and made["input"][1:] == signed
+    else:
+        assert {name: levels[1:] for name, levels in made.items()} == {"input": signed, relu: unsigned}
+        assert {levels[0] for levels in made.values()} == {0}
 
 
 @pytest.mark.slow

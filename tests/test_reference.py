@@ -8,19 +8,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.command import end, refusal, run, start, untouched
-from volo_edge import checkpoint
+from tests.test_artifact import LABELS, write
+from volo_edge import artifact, checkpoint
 from volo_edge.calibration import DEMO_VALIDATION
 from volo_edge.calibration.images import ImageList, find_images, stream
 from volo_edge.errors import RequestError
+from volo_edge.evaluate.prepare import require_same
 from volo_edge.preprocess import Preprocessing
-from volo_edge.reference import file
+from volo_edge.reference import compute, file
 from volo_edge.validate.answers import collect
 from volo_edge.validate.metrics import Logits
 from volo_edge.validate.reference import float_logits
@@ -189,6 +193,35 @@ def test_it_needs_only_torch_numpy_pillow_and_safetensors(tmp_path: Path) -> Non
     ended = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert "next     volo-edge evaluate" in ended.stdout
+
+
+def test_the_float_model_leaves_torch_as_it_was() -> None:
+    loaded = checkpoint.load()
+    model = compute._runner(loaded, loaded.preprocessing, torch.device("cpu"))
+    before = torch.are_deterministic_algorithms_enabled()
+    assert model(np.zeros((1, *loaded.preprocessing.shape[1:]), np.float32)).shape == (1, 10)
+    assert torch.are_deterministic_algorithms_enabled() is before is False
+
+
+def test_it_belongs_to_its_model_and_preprocessing_only(reference: Path, tmp_path: Path) -> None:
+    record = file.read(reference).record
+    found = artifact.Artifact(tmp_path, write(tmp_path / "a"), LABELS)
+    model = replace(
+        found.manifest.model,
+        weights_sha256=record.weights_sha256,
+        entry=record.entry,
+        prefix=record.prefix,
+        architecture=record.architecture,
+    )
+    same = replace(found, manifest=replace(found.manifest, model=model, preprocessing=record.preprocessing))
+    require_same(record, same, "the reference")
+    for changes, said in (
+        ({"weights_sha256": "0" * 64}, "the reference: of other weights"),
+        ({"entry": "ema"}, "of another preprocessing, image size, entry or architecture"),
+        ({"architecture": replace(record.architecture, num_classes=7)}, "of another preprocessing, image size, entry"),
+    ):
+        with pytest.raises(RequestError, match=said):
+            require_same(replace(record, **changes), same, "the reference")
 
 
 def test_bad_requests(tmp_path: Path) -> None:

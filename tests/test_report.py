@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -416,3 +418,30 @@ def test_photographs_that_most_have_wrong_come_first_and_then_the_surest() -> No
         report(outcome("a", 1, changed=(other, unsure, both, sure)), outcome("b", 1, changed=(both,)))
     )
     assert [photograph.change.photograph for photograph in found] == ["both", "sure", "unsure", "other"]
+
+
+def test_a_page_has_photographs_as_small_as_it_shows_them(photographs: Path) -> None:
+    page = html.render(report(outcome("one", 1)), photographs)
+    found = re.findall(r'"data:image/jpeg;base64,([^"]+)"', page)
+    assert [Image.open(io.BytesIO(base64.b64decode(one))).size for one in found] == [(96, 64)]
+
+
+def test_the_headline_counts_those_that_pass() -> None:
+    made = report(outcome("one", 0.1, True), outcome("two", 3, False), outcome("three", 0.1, None), max_drop=1)
+    assert html.headline(made) == "1 of 3 artifact(s) pass: a loss of more than 1 point of top-1 is ruled out."
+
+
+def test_files_that_cannot_be_read_are_not_photographs_that_were_left_out() -> None:
+    def said(*unreadable: Unreadable) -> list[str]:
+        return [note for note in markdown.notes(report(outcome("one", 1), unreadable=unreadable)) if "judged" in note]
+
+    assert said() == ["20 of the folder's 30 photographs were judged, as many of each class"]
+    assert said(*(Unreadable(f"{number}.png", "no image") for number in range(10))) == []
+
+
+def test_labels_whose_f1_falls_most_come_first() -> None:
+    def row(label: str, before: float, after: float) -> LabelDrop:
+        return LabelDrop(label, 5, *(LabelFigures(50, 50, f1, 50) for f1 in (before, after)))
+
+    labels = MultiLabel(None, None, None, (row("a", 80, 79), row("b", 80, 20), row("c", 10, 60)), ())
+    assert [cells[0] for cells in markdown.by_label(outcome("one", 1, labels=labels))] == ["b", "a", "c"]

@@ -19,6 +19,7 @@ from volo_edge.calibration.images import balanced_subset, find_images, list_hash
 from volo_edge.console import Steps
 from volo_edge.converters.targets import DEFAULT_SCHEMES, TARGETS, choose
 from volo_edge.decompose import LAYOUTS, decompose
+from volo_edge.errors import RequestError
 from volo_edge.preprocess import Preprocessing
 from volo_edge.quantize.export import quantize
 from volo_edge.quantize.layers import STEM, precisions
@@ -189,3 +190,37 @@ def test_what_an_artifact_is_called() -> None:
     assert choose("executorch", None, None, None).name("volo_d1_224") == "volo_d1_224-executorch-int8-dynamic"
     assert choose("executorch", "coreml", "fp16", None).name("volo_d1_224") == "volo_d1_224-executorch-coreml-fp16"
     assert choose("coreml", None, "palette6", None).name("volo_d1_224") == "volo_d1_224-coreml-palette6"
+
+
+def test_a_scheme_calibrates_where_any_part_of_it_is_fitted() -> None:
+    names = {name for name, scheme in SCHEMES.items() if scheme.calibrates}
+    assert names == {
+        *("int8-hybrid", "int8-static", "int4-dynamic", "int4-weight"),
+        *("palette4", "palette6", "palette8"),
+    }
+
+
+def test_weights_say_how_they_are_stored() -> None:
+    said = {name: str(scheme.projections.weights) for name, scheme in SCHEMES.items()}
+    assert (said["fp16"], said["int8-weight"], said["palette4"]) == ("float", "integer8", "palette4")
+    assert said["int4-weight"] == "integer4 in groups of 32"
+
+
+@pytest.mark.parametrize(
+    ("target", "backend", "scheme", "name"),
+    [
+        ("executorch", None, "int8-dynamic", "volo_d1_224-executorch-int8-dynamic"),
+        ("executorch", "coreml", "fp16", "volo_d1_224-executorch-coreml-fp16"),
+        ("coreml", None, None, "volo_d1_224-coreml-int8-weight"),
+    ],
+)
+def test_an_artifact_is_called_after_what_makes_it_another(
+    target: str, backend: str | None, scheme: str | None, name: str
+) -> None:
+    assert choose(target, backend, scheme, None).name("volo_d1_224") == name
+
+
+def test_a_scheme_that_an_ios_does_not_run_is_refused() -> None:
+    with pytest.raises(RequestError, match="scheme int4-weight needs iOS 18: pass --minimum-ios 18"):
+        choose("coreml", None, "int4-weight", 17)
+    assert choose("coreml", None, "int4-weight", None).minimum_ios == 18

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import rel_entr, softmax
-from scipy.stats import binomtest
+from scipy.stats import binomtest, skellam
 
 from volo_edge.evaluate import facts, statistics
 from volo_edge.validate.metrics import snr_db
@@ -51,9 +51,9 @@ def test_the_interval_is_bonett_and_prices(worse: int, better: int, count: int) 
 
 
 def test_an_interval_without_a_flip_is_not_of_no_width() -> None:
-    found = statistics.drop_interval(lost(0, 0, 500))
-    assert found.low < 0 < found.high
-    assert found.high == pytest.approx(100 * 2.5 / 500, abs=100 * 1 / 500)  # of the order of the rule of three
+    found = statistics.drop_interval(lost(0, 0, 500))  # one worse and one better added: Skellam's distribution
+    low, high = (100 * skellam.ppf(share, 1, 1) / 502 for share in (0.025, 0.975))
+    assert (found.low, found.high) == pytest.approx((low, high)) and low < 0 < high
     assert statistics.drop_interval(lost(0, 0, 50_000)).high < 0.01
 
 

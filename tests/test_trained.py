@@ -21,7 +21,7 @@ from tests.weights import named_weights
 from volo_edge.checkpoint import LoadedModel
 from volo_edge.model import VOLO
 from volo_edge.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from volo_edge.trained import UNTOLD
+from volo_edge.trained import UNTOLD, of_timm
 from volo_edge.variants import VARIANTS, Architecture
 
 DEMO = VARIANTS["volo_cifar10"].architecture
@@ -39,6 +39,20 @@ def sources(loaded: LoadedModel) -> dict[str, tuple[str, str]]:
 
 
 # Photographs
+
+
+def test_the_first_dictionary_goes_first_and_what_it_leaves_empty_says_nothing() -> None:
+    """`pretrained_cfg` beside the arguments: timm writes empty values for what was not given."""
+    first = {"mean": (0.1, 0.2, 0.3), "std": None, "interpolation": "", "gp": None, "num_heads": []}
+    second = {"mean": (0.5,), "std": (0.25,), "interpolation": "bilinear", "crop_pct": 0.875, "global_pool": "avg"}
+    said = of_timm("args", first, None, second)
+    assert said.who == "args" and dict(said.settings) == {
+        "mean": (0.1, 0.2, 0.3),
+        "std": (0.25,),
+        "interpolation": "bilinear",
+        "crop-pct": 0.875,
+        "pool": "avg",
+    }
 
 
 def test_a_published_model_is_as_it_was_published(tmp_path: Path) -> None:

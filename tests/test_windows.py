@@ -16,6 +16,7 @@ from volo_edge.decompose.windows import (
     fold_convolution,
     fold_slices,
     one_hot_kernels,
+    own_tokens,
     unfold_convolution,
     unfold_slices,
 )
@@ -77,6 +78,7 @@ def test_unfolding_by_slices_is_unfold(window: Window, batch: int, channels: int
 @example(Window(8, 8, 3, 1, 2), 1, 2)
 @example(Window(9, 8, 3, 1, 2), 2, 3)
 @example(Window(2, 5, 5, 2, 2), 1, 1)
+@example(Window(5, 6, 3, 1, 4), 1, 1)  # positions that no window has a tap at
 @example(Window(1, 1, 5, 2, 1), 1, 1)  # most of the taps are outside the grid in every window
 @example(Window(2, 2, 7, 3, 1), 1, 1)
 @example(Window(3, 3, 1, 0, 2), 1, 1)  # most of the positions are in no window
@@ -163,3 +165,8 @@ def test_slices_export_to_operators_that_xnnpack_takes(outlook: tuple[int, int, 
         elif node.target is torch.ops.aten.pad.default:
             assert min(node.args[1]) >= 0
             assert len(node.args) == 2  # with zeros
+
+
+@pytest.mark.parametrize(("stride", "expected"), [(2, [[4, 4, 2], [2, 2, 1]]), (1, [[1] * 5] * 3)])
+def test_a_short_window_has_fewer_tokens_of_its_own(stride: int, expected: list[list[int]]) -> None:
+    assert own_tokens(Window(3, 5, 3, 1, stride)).tolist() == expected

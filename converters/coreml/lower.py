@@ -76,10 +76,14 @@ def lower(
         _describe(model, card)
     model.save(str(path))
     make_canonical(path)
-    for file in path.rglob("*"):  # coremltools leaves them readable to their owner only
-        file.chmod(0o755 if file.is_dir() else 0o644)
-    path.chmod(0o755)
+    _share(path)
     return {}
+
+
+def _share(path: Path) -> None:
+    """Let everyone read the package: coremltools leaves it readable to its owner only."""
+    for inner in (path, *path.rglob("*")):
+        inner.chmod(0o755 if inner.is_dir() else 0o644)
 
 
 def _add_probabilities(program: Any, activation: Activation) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -106,6 +107,39 @@ def grown_storage_pickle(path: Path, side: int = 2_000_000_000) -> Path:
     shape = b"K\x00" + _int(side) + _TUPLE1 + b"K\x01" + _TUPLE1
     tail = b"\x89ccollections\nOrderedDict\n)R"
     tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + shape + tail + b"tR"
+    return _torch_zip(path, _PROTO + _EMPTY_DICT + _text("head.weight") + tensor + _SETITEM + _STOP, {"0": bytes(4)})
+
+
+def dense_quantized_pickle(path: Path, side: int = 2_000_000_000) -> Path:
+    """A quantized tensor that repeats one number, all of which torch makes room for."""
+    storage = b"(" + _text("storage") + b"ctorch\nQInt8Storage\n" + _text("0") + _text("cpu") + b"K\x01tQ"
+    shape = b"K\x00" + _int(side) + _TUPLE1 + b"K\x00" + _TUPLE1
+    affine = b"(ctorch\nper_tensor_affine\nG" + struct.pack(">d", 1.0) + b"K\x00t"
+    tail = affine + b"\x89ccollections\nOrderedDict\n)R"
+    tensor = b"ctorch._utils\n_rebuild_qtensor\n(" + storage + shape + tail + b"tR"
+    return _torch_zip(path, _PROTO + _EMPTY_DICT + _text("head.weight") + tensor + _SETITEM + _STOP, {"0": bytes(1)})
+
+
+def encoded_pickle(path: Path, encoding: str = "idna") -> Path:
+    """A text as bytes, in an encoding of its own choice."""
+    words = b"c_codecs\nencode\n" + _text("a" * 100) + _text(encoding) + _TUPLE2 + _REDUCE
+    return _torch_zip(path, _PROTO + words + _STOP)
+
+
+def twofold_checkpoint(path: Path) -> Path:
+    """An archive of two pickles of one name, of which readers take one or the other."""
+    _torch_zip(path, _PROTO + _EMPTY_DICT + _STOP)
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("a/data.pkl", _PROTO + _EMPTY_DICT + _STOP)
+    return path
+
+
+def overstated_storage_pickle(path: Path, numbers: int = 2_000_000_000) -> Path:
+    """A storage that says it has two billion numbers, and has one, which is all that its tensor takes."""
+    storage = b"(" + _text("storage") + b"ctorch\nFloatStorage\n" + _text("0") + _text("cpu") + _int(numbers) + b"tQ"
+    tail = b"K\x00K\x01" + _TUPLE1 + b"K\x01" + _TUPLE1 + b"\x89ccollections\nOrderedDict\n)R"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + tail + b"tR"
     return _torch_zip(path, _PROTO + _EMPTY_DICT + _text("head.weight") + tensor + _SETITEM + _STOP, {"0": bytes(4)})
 
 
