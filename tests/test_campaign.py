@@ -12,18 +12,17 @@ import pytest
 
 from tests.conftest import Converted
 from tests.hostile import campaign, faults
-from tests.hostile.kinds import KINDS, Kind
+from tests.hostile.kinds import KINDS, Kind, assets
 
 SEEDS = 15
 FAULTS = [("app", number) for number in range(6)] + [("reference", number) for number in range(3)]
 
 
 @pytest.fixture
-def artifacts(
-    tmp_path: Path, executorch_artifact: Converted, coreml_artifact: Converted, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def artifacts(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What kinds that change whole artifacts begin with."""
-    for name, (folder, _) in (("executorch", executorch_artifact), ("coreml", coreml_artifact)):
+    for name in ("executorch", "coreml", *(("coreai",) if assets in KINDS else ())):
+        folder, _ = request.getfixturevalue(f"{name}_artifact")
         shutil.copytree(folder, tmp_path / "artifacts" / name)
     monkeypatch.setenv("HOSTILE_ARTIFACTS", str(tmp_path / "artifacts"))
     return tmp_path / "artifacts"

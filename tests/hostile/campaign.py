@@ -141,10 +141,11 @@ def _fresh(folder: Path, name: str) -> Path:
 
 
 def artifacts(folder: Path) -> None:
-    """The demo as a .pte and as a Core ML package, which some kinds change."""
+    """The demo as a .pte, a Core ML package and, where there is Core AI, its asset, which some kinds change."""
     from tests.command import COMMAND
+    from tests.hostile.kinds import KINDS, assets
 
-    for target in ("executorch", "coreml"):
+    for target in ("executorch", "coreml", *(("coreai",) if assets in KINDS else ())):
         command = (COMMAND, "convert", "--target", target, "--output", folder / target)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

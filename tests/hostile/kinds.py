@@ -5,6 +5,7 @@ A kind is set up once in a process, in a folder of its own, and then tried again
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -32,6 +33,7 @@ from volo_edge.calibration.images import find_images
 from volo_edge.converters.coreml import evaluator
 from volo_edge.converters.coreml import program as coreml_program
 from volo_edge.converters.executorch import program as executorch_program
+from volo_edge.converters.targets import TARGETS
 from volo_edge.device_results import FORMAT as DEVICE_RESULTS
 from volo_edge.errors import RequestError
 from volo_edge.evaluate import class_map, truth
@@ -460,6 +462,32 @@ def packages(folder: Path) -> Kind:
     return Kind(".mlpackage, loaded", make, read, peers=(("coremltools", coremltools),))
 
 
+def assets(folder: Path) -> Kind:
+    """A Core AI asset with other bytes in its program and the hash of these, as what does harm on purpose has it."""
+    path = folder / "VOLO.aimodel"
+    shutil.copytree(Path(os.environ["HOSTILE_ARTIFACTS"]) / "coreai" / "VOLO.aimodel", path)
+    sound = (path / "main.mlirb").read_bytes()
+
+    def make(chance: Random) -> Path:
+        data = mutate.data(sound, chance)
+        if chance.random() < 0.5:  # what is not weights is a small part of it, at its ends
+            start = chance.choice((0, len(sound) - 60_000)) + chance.randrange(60_000)
+            data = sound[:start] + chance.randbytes(chance.randrange(1, 9)) + sound[start + 8 :]
+        (path / "main.mlirb").write_bytes(data)
+        (path / "main.hash").write_bytes(hashlib.sha256(data).digest())
+        return path
+
+    return Kind(".aimodel, read", make, TARGETS["coreai"].module("program").read_program)
+
+
+def _has_core_ai() -> bool:
+    try:
+        TARGETS["coreai"].require()
+    except RequestError:
+        return False
+    return True
+
+
 _OPTIONS = (
     "--image-size",
     "--mean",
@@ -514,5 +542,5 @@ def command_line(folder: Path) -> Kind:
 KINDS: tuple[Callable[[Path], Kind], ...] = (
     *(torch_zip, torch_old, plain_pickle, safetensors_file, reference, device_results, architecture, hub_config),
     *(class_maps, labels, manifest, artifact_files, app_record, replaced, photographs, kept_answers, kept_layers),
-    *(programs, packages, command_line),
+    *(programs, packages, command_line, *((assets,) if _has_core_ai() else ())),
 )
