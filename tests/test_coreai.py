@@ -33,13 +33,11 @@ from volo_edge.decompose import CHANNELS_FIRST, EdgeVOLO
 from volo_edge.errors import RequestError
 from volo_edge.quantize.export import quantize
 from volo_edge.quantize.layers import precisions, quantizable
-from volo_edge.quantize.schemes import SCHEMES
 from volo_edge.request import Request
 from volo_edge.validate.metrics import relative_error
 from volo_edge.validate.reference import float_logits
 from volo_edge.variants import Architecture
 
-COMPRESSED = [name for name, scheme in SCHEMES.items() if "coreai" in scheme.backends and scheme.quantizes]
 CARD = Card(
     labels=("a", "b", "c", "d", "e"),
     activation="softmax",
@@ -87,16 +85,6 @@ def saved(path: Path) -> Counter[tuple[bytes, bytes]]:
             parts = [reader.constant(operand) for operand in list(weight.operands)[:2]]
             found[parts[0].tobytes(), parts[1].tobytes()] += 1
     return found
-
-
-@needs("coreai")
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", [name for name in COMPRESSED if "static" not in name])
-def test_integers_and_palettes_are_ours_bit_for_bit(tmp_path: Path, scheme: str) -> None:
-    edge = lowered(tmp_path / "a.aimodel", scheme)
-    expected = stored(edge)
-    assert expected.total() > 10
-    assert saved(tmp_path / "a.aimodel") == expected
 
 
 @needs("coreai")
@@ -160,7 +148,7 @@ def test_weights_that_become_anything_else_do_not_convert(tmp_path: Path, monkey
 
 @needs("coreai")
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(72, 48), (256, 192), (80, 112)], ids=["odd", "oblong", "uneven"])
+@pytest.mark.parametrize("size", [(72, 48), (256, 192)], ids=["odd", "oblong"])
 def test_single_precision_is_the_float_models_at_any_size(tmp_path: Path, size: tuple[int, int]) -> None:
     architecture = replace(SMALL, image_size=size)
     lowered(tmp_path / "a.aimodel", "fp32", architecture)

@@ -13,6 +13,7 @@ from tests.command import refusal, run
 from tests.readback import assert_stored
 from tests.small import SMALL, edge_model, pixels, reference_logits
 from tests.targets import needs
+from tests.test_coreai import saved, stored
 from tests.twin import make_twin
 from volo_edge import artifact, calibration, checkpoint
 from volo_edge.calibration.images import balanced_subset, find_images, list_hash, stream, without
@@ -63,6 +64,10 @@ def test_a_saved_file_holds_what_its_scheme_says_and_computes_it(
 
     if (target, backend) != ("executorch", "coreml"):  # whose package is the same lowering's, and tested with it
         assert_stored(choice.target, path, edge)
+    if target == "coreai" and scheme != "int8-static":  # whose integers PT2E makes: see test_coreai
+        expected = stored(edge)
+        assert expected.total() > 10
+        assert saved(path) == expected  # bit for bit
     contents = choice.target.module("program").read_program(path)
     if target == "executorch":
         assert contents.delegates is not None and len(contents.delegates) == 1
