@@ -445,3 +445,19 @@ def test_labels_whose_f1_falls_most_come_first() -> None:
 
     labels = MultiLabel(None, None, None, (row("a", 80, 79), row("b", 80, 20), row("c", 10, 60)), ())
     assert [cells[0] for cells in markdown.by_label(outcome("one", 1, labels=labels))] == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "shown"),
+    [
+        ("ExecuTorch 1.5.1, XNNPACK", "3.2"),
+        ("Core ML, macOS 27.0", "3.2"),
+        ("Core AI, macOS 27.0, coreai-core 1.0.0b3", "3.2"),
+        ("volo-edge's evaluator (not Core ML itself), in the program's own types", "(3)"),
+        ("Core AI, Apple's runtime for Linux, 1.0.0b3", "(3)"),
+    ],
+)
+def test_a_time_that_says_nothing_of_a_phone_stands_in_brackets(runtime: str, shown: str) -> None:
+    one = outcome("a", 0.1, runtime=runtime, latency=Latency(9, 3.2, 4.0))
+    row = next(line for line in markdown.render(report(one)).splitlines() if line.startswith("| ") and "`a`" in line)
+    assert f" {shown} |" in row

@@ -21,8 +21,8 @@ from volo_edge.report.markdown import (
     PROCESSORS_HINT,
     SHOWN_LABELS,
     by_label,
-    evaluated,
     float_model,
+    for_proof,
     judged,
     judged_columns,
     notes,
@@ -56,7 +56,7 @@ def render(report: Report, photographs: Path) -> str:
         autoescape=True, finalize=_shown, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(resources("volo_edge.report").joinpath("template.html").read_text("utf-8"))
-    measured = [None if evaluated(one) else one.latency.median_ms for one in report.artifacts]
+    measured = [None if for_proof(one) else one.latency.median_ms for one in report.artifacts]
     changed = _photographs(report)
     return template.render(
         report=report,
@@ -71,7 +71,7 @@ def render(report: Report, photographs: Path) -> str:
         class_count=CLASSES,
         changed_count=len(changed),
         changed=_with_images(changed[:SHOWN], photographs),
-        evaluated=evaluated,
+        for_proof=for_proof,
         answer=_answer,
         float_model=float_model(report.float_model),
         judged=judged,

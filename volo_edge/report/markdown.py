@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from volo_edge.converters.runner import is_for_proof
 from volo_edge.plain import code
 from volo_edge.plain import markdown as text
 from volo_edge.report.contents import Comparison, FloatModel, LabelDrop, Outcome, Report
@@ -28,8 +29,8 @@ def render(report: Report) -> str:
         *(f"| {' | '.join(_cells(report, one))} |" for one in report.artifacts),
         "",
         f"Drop in points of {report.figure}, its interval from a paired bootstrap; p of McNemar's test; ms of one",
-        "photograph on this machine, in brackets where it is the evaluator of Core ML packages, whose time is no",
-        "phone's.",
+        "photograph on this machine, in brackets where what ran it proves files only (the evaluator of Core ML",
+        "packages, Core AI's runtime for Linux) and its time is no phone's.",
         "",
         *_by_label(report),
         *_on_processors(report),
@@ -188,9 +189,9 @@ def mark(one: Outcome) -> str:
     return {True: "✅", False: "❌", None: "•"}[one.passed]
 
 
-def evaluated(one: Outcome) -> bool:
-    """Whether it was run in the evaluator of Core ML packages, whose time says nothing of a phone's."""
-    return "evaluator" in one.runtime
+def for_proof(one: Outcome) -> bool:
+    """Whether it was run in what only proves files, whose time says nothing of a phone's."""
+    return is_for_proof(one.runtime)
 
 
 def notes(report: Report) -> list[str]:
@@ -227,5 +228,5 @@ def _cells(report: Report, one: Outcome) -> tuple[str, ...]:
         f"{one.agreement:.2f}",
         "∞" if one.snr_db is None else f"{one.snr_db:.1f}",
         code(one.growth.worst) if one.growth and one.growth.worst else "",
-        f"({one.latency.median_ms:.0f})" if evaluated(one) else f"{one.latency.median_ms:.1f}",
+        f"({one.latency.median_ms:.0f})" if for_proof(one) else f"{one.latency.median_ms:.1f}",
     )
