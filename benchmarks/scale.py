@@ -55,7 +55,7 @@ def figures(name: str, side: int, scheme: str, folder: Path, weights: Path) -> d
     made, said = convert(name, scheme, weights, folder, side=side)
     return made | {
         "size": side,
-        "relative_error": said["manifest"]["parity"]["relative_error"],
+        "relative_error": said["manifest"]["parity"][0]["relative_error"],
         "planned_bytes": sum(read_forward(artifact.read(folder).model_path).plan["non_const_buffer_sizes"]),
     }
 

@@ -53,7 +53,7 @@ def measure(name: str, target: str, scheme: str, folder: Path) -> dict[str, obje
 
 def row(result: dict) -> str:
     """One line of the Markdown table."""
-    parity, graph = result["parity"], result["graph"]
+    parity, graph = result["parity"][0], result["graph"]
     ran = parity["passed"] is not None
     cells = (
         result["model"],

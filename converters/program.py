@@ -46,15 +46,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class Operation:
-    """An operator of a Core ML package.
+    """An operator of a Core ML package or of a Core AI asset.
 
     Args:
         name, shape, dtype: of its first output.
-        kind: MIL's name.
+        kind: its name in MIL, or in Core AI's dialect.
         bytes: that it reads and writes.
         copies: whether it only moves values, or changes their shape or type.
         reasons: why it may leave the Neural Engine or be slow on it, each with the letters of its sources
-            (`converters.coreml.neural_engine`).
+            (`converters.coreml.neural_engine`, `converters.coreai.devices`).
         unit: where Core ML plans to run it: "NeuralEngine", "GPU" or "CPU"; None where Core ML was not asked.
     """
 
@@ -105,9 +105,10 @@ class Program:
         undelegated: of an ExecuTorch program, operators outside delegates and how often each is called.
         arena_bytes: of an ExecuTorch program, memory planned for activations outside delegates; a delegate's own are
             not in the file.
-        opset: of a Core ML package, the operator set of its program: "CoreML6" is iOS 16's.
-        largest_rank: of a Core ML package, the most axes a tensor in it has: Core ML takes five.
-        operations: of a Core ML package, its operators in the order they run.
+        opset: of a Core ML package, the operator set of its program: "CoreML6" is iOS 16's; of a Core AI asset, the
+            first system that it is for.
+        largest_rank: of both, the most axes a tensor in it has: five are taken.
+        operations: of both, its operators in the order they run.
     """
 
     file_bytes: int

@@ -31,6 +31,13 @@ def read(path: Path) -> Any:
     return module(AIModelAsset.load(path).program)
 
 
+def minimum_system(path: Path) -> str:
+    """The first iOS and macOS that the asset at `path` says it is for, "27.0"."""
+    from coreai.authoring import AIModelAsset
+
+    return str(AIModelAsset.load(path).summary(include_statistics=False)._compatibility_version)
+
+
 def require_whole(path: Path) -> None:
     """RequestError where the asset at `path` is none, or its program is not the one that it has the hash of.
 

@@ -32,8 +32,7 @@ from volo_edge.errors import RequestError
 _LAYERS = {"conv2d": "convolution", "conv_transpose2d": "transposed convolution"}
 _KEEPS = {"pad", "slice", "reshape"}  # between what rounds an activation and the layer that takes it
 _COPIES = _KEEPS | {"concat", "transpose", "cast"}
-_TYPES = {"f32": ("fp32", 32), "f16": ("fp16", 16), "bf16": ("bf16", 16), "i1": ("bool", 1)}
-MINIMUM_IOS = 27  # of the assets that coreai-core 1.0.0b3 writes
+_TYPES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i1": "bool"}
 
 
 def read_program(path: str | Path) -> Program:
@@ -97,7 +96,7 @@ class Reader:
             layers=layers,
             bytes_by_kind=_bytes_by(notes, 0),
             bytes_by_dtype=_bytes_by(notes, 1),
-            opset=f"iOS {MINIMUM_IOS}",
+            opset=f"iOS {mlir.minimum_system(self._path)}",
             largest_rank=max(len(operation.shape) for operation in operations),
             operations=operations,
         )
@@ -233,7 +232,7 @@ def _type(value: Any) -> tuple[tuple[int, ...], str]:
     """Shape and type of a value."""
     kind = str(value.type.element_type)
     integer = kind.startswith(("si", "ui"))
-    return tuple(value.type.shape), f"{'u' * (kind[0] == 'u')}int{kind[2:]}" if integer else _TYPES[kind][0]
+    return tuple(value.type.shape), f"{'u' * (kind[0] == 'u')}int{kind[2:]}" if integer else _TYPES[kind]
 
 
 def _bits(dtype: str) -> int:
