@@ -466,7 +466,7 @@ def parser() -> Parser:
         "--license", metavar="TEXT", default="", help="what a package for Core ML or Core AI says of its license"
     )
     runtime(sub)
-    sub.add_argument("--minimum-ios", metavar="N", type=int, help="lowest iOS of a Core ML package")
+    sub.add_argument("--minimum-ios", metavar="N", type=int, help="lowest iOS of a file for Core ML or Core AI")
     sub.add_argument("--output", metavar="DIR", type=Path, help="the artifact to write; MODEL-TARGET-SCHEME otherwise")
     sub.add_argument("--force", action="store_true", help="replace an artifact that is there")
 
@@ -564,7 +564,9 @@ def parser() -> Parser:
     sub.add_argument("--warmup", metavar="N", type=int, default=10, help="runs before the timed ones, on a phone (10)")
     sub.add_argument("--app", metavar="DIR", type=Path, help="install this app first; else the one that is there runs")
     sub.add_argument("--serial", metavar="ID", help="which phone, where several are connected")
-    sub.add_argument("--compute", metavar="UNITS", help="of Core ML on iOS: all, cpu_and_neural_engine, ...")
+    sub.add_argument(
+        "--compute", metavar="UNITS", help="of Core ML and Core AI on iOS: all, cpu_and_neural_engine, ..."
+    )
     sub.add_argument("--output", metavar="PATH", type=Path, help="the folder (of a phone, the file) to write")
     sub.add_argument("--force", action="store_true", help="replace an earlier result that is there")
 

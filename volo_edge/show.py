@@ -226,10 +226,12 @@ def _range(half: HalfPrecision) -> str:
 
 def predictions(console: Console, result: Predictions) -> None:
     """The likeliest classes of each photograph."""
+    from volo_edge.converters.runner import is_for_proof
+
     skipped(console, result.skipped)
+    no_phones = result.processor.startswith("arm64 ") or is_for_proof(result.runtime)
     for prediction in result.predictions:
-        emulated = result.processor.startswith("arm64 ")  # whose time is no phone's
-        time = "" if emulated else f"{prediction.milliseconds:.1f} ms, "
+        time = "" if no_phones else f"{prediction.milliseconds:.1f} ms, "
         console.say(f"{prediction.image}  ({time}{result.runtime}, {result.processor})")
         for guess in prediction.classes:
             console.say(f"  {guess.probability:6.1%}  {guess.label}")
