@@ -60,12 +60,15 @@ def test_a_person_is_told_what_to_do_next(tmp_path: Path) -> None:
     assert "xcodegen --spec executorch.yml" in said  # it is an ExecuTorch program
     assert f"volo-edge benchmark {ARTIFACT} --device ios --app {tmp_path / 'a'}" in said
     assert "Android Studio" in run("app", "android", ARTIFACT, "--output", tmp_path / "b").out
+    write(tmp_path / "coreai", target="coreai", backend="coreai", minimum_ios=27)
+    assert "xcodegen --spec coreai.yml" in run("app", "ios", tmp_path / "coreai", "--output", tmp_path / "c").out
 
 
 @pytest.mark.parametrize(
     ("platform", "changes", "said"),
     [
         ("android", {"target": "coreml", "backend": "coreml"}, "Android does not run coreml files: convert with"),
+        ("android", {"target": "coreai", "backend": "coreai"}, "Android does not run coreai files: convert with"),
         ("android", {"target": "executorch", "backend": "coreml"}, "Android has no coreml: convert with"),
         ("windows", {}, "no platform is called 'windows'"),
     ],

@@ -89,6 +89,12 @@ def test_good_results_are_read_and_fit_the_schema(tmp_path: Path, part: str) -> 
     assert FORMAT.as_json(FORMAT.read(tmp_path / "results.json")) == results
 
 
+@pytest.mark.parametrize("name", ["Core ML", "Core AI", "ExecuTorch"])
+def test_every_engine_of_the_apps_is_known(tmp_path: Path, name: str) -> None:
+    (tmp_path / "results.json").write_text(json.dumps(changed("engine", "name", value=name)))
+    assert FORMAT.read(tmp_path / "results.json").engine.name == name
+
+
 @pytest.mark.parametrize(
     ("keys", "value"),
     [

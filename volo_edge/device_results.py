@@ -51,7 +51,7 @@ class ArtifactRun:
 class Engine:
     """What ran the file: its name, its version, the processors it might use, and its threads."""
 
-    name: Literal["Core ML", "ExecuTorch"]
+    name: Literal["Core ML", "Core AI", "ExecuTorch"]
     version: str | None
     compute: Literal["cpu_only", "cpu_and_gpu", "cpu_and_neural_engine", "all", "xnnpack"]
     threads: int | None

@@ -38,8 +38,8 @@ public struct NDArray: Sendable {
         }
     }
 
-    public struct MutableView<Element> {
-        public mutating func withUnsafeMutablePointer<R>(
+    public struct MutableView<Element>: ~Copyable {
+        public consuming func withUnsafeMutablePointer<R>(
             _ body: (UnsafeMutablePointer<Element>, Strides, Strides) throws -> R
         ) rethrows -> R { fatalError() }
     }

@@ -50,7 +50,7 @@ struct CoreAIEngine: Engine {
             throw VoloEdgeError("an image of \(floats.count) numbers is not of the shape \(shape)")
         }
         var array = NDArray(shape: shape, scalarType: .float32)  // contiguous
-        var view = array.mutableView(as: Float.self)
+        let view = array.mutableView(as: Float.self)
         view.withUnsafeMutablePointer { pointer, _, _ in
             floats.withUnsafeBufferPointer { pixels in
                 if let from = pixels.baseAddress { pointer.update(from: from, count: pixels.count) }
