@@ -74,9 +74,10 @@ class Target:
                 f"target {self.name} needs {self.needs.summary}; this is Python {platform.python_version()} on "
                 f"{' '.join(here)}"
             )
-        if self.packages and None in self.versions.values():
-            missing = " and ".join(name for name, found in self.versions.items() if found is None)
-            raise RequestError(f"target {self.name} needs {missing}: pip install 'volo-edge[{self.extra}]'")
+        if missing := [name for name, found in self.versions.items() if found is None]:
+            raise RequestError(
+                f"target {self.name} needs {' and '.join(missing)}: pip install 'volo-edge[{self.extra}]'"
+            )
 
     @property
     def versions(self) -> dict[str, str | None]:

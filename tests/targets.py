@@ -8,7 +8,8 @@ from volo_edge.converters.targets import TARGETS
 from volo_edge.errors import RequestError
 
 
-def _why_not(name: str) -> str:
+def why_not(name: str) -> str:
+    """Why the packages of the target called `name` are not there; "" where they are."""
     try:
         TARGETS[name].require()
     except RequestError as error:
@@ -18,4 +19,4 @@ def _why_not(name: str) -> str:
 
 def needs(name: str) -> pytest.MarkDecorator:
     """Skips a test where the packages of the target called `name` are not there."""
-    return pytest.mark.skipif(bool(_why_not(name)), reason=_why_not(name) or "not skipped")
+    return pytest.mark.skipif(bool(why_not(name)), reason=why_not(name) or "not skipped")

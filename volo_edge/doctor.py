@@ -107,18 +107,14 @@ def _extras() -> list[Finding]:
         if not target.packages:
             continue
         needed = f"convert --target {target.name}"
-        pinned = {
-            r.name: r for r in map(Requirement, metadata.requires(DISTRIBUTION) or []) if r.name in target.packages
-        }
         try:
             target.require()
         except RequestError as error:
             findings.append(Finding(f"target {target.name}", needed, "not here", None, str(error)))
             continue
         found = {name: version or "" for name, version in target.versions.items()}
-        wrong = [
-            name for name, version in found.items() if not pinned[name].specifier.contains(version, prereleases=True)
-        ]
+        pinned = [r for r in map(Requirement, metadata.requires(DISTRIBUTION) or []) if r.name in found]
+        wrong = [r.name for r in pinned if not r.specifier.contains(found[r.name], prereleases=True)]
         remedy = f"pip install 'volo-edge[{target.extra}]'" if wrong else ""
         said = ", ".join(f"{name} {version}" for name, version in found.items())
         findings.append(Finding(f"target {target.name}", needed, said, not wrong, remedy))

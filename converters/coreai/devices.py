@@ -7,7 +7,6 @@ R  apple/coreai-models, neural_engine_rules.md (b1cb71b, 2026-06): Apple's rules
 M  apple/coreai-models issue 279 (2026-09): 4-bit integers in blocks, cosine 0.367 on an iPhone 16 Pro Max
 A  apple/coreai-torch issue 116: argmax of half precision
 H  apple/coreai-torch issue 51: a matrix product of two axes, 4 % off on the Neural Engine; four axes avoid it
-P  apple/coreai-torch issue 58: a depthwise transposed convolution aborts where output_padding exceeds padding
 """
 
 from __future__ import annotations

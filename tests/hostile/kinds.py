@@ -25,6 +25,7 @@ from PIL import Image
 
 from tests.hostile import mutate
 from tests.small import SMALL
+from tests.targets import why_not
 from tests.test_artifact import write as write_artifact
 from tests.weights import named_weights
 from volo_edge import app, artifact, checkpoint, cli, files, label_files, outputs, request
@@ -480,14 +481,6 @@ def assets(folder: Path) -> Kind:
     return Kind(".aimodel, read", make, TARGETS["coreai"].module("program").read_program)
 
 
-def _has_core_ai() -> bool:
-    try:
-        TARGETS["coreai"].require()
-    except RequestError:
-        return False
-    return True
-
-
 _OPTIONS = (
     "--image-size",
     "--mean",
@@ -542,5 +535,5 @@ def command_line(folder: Path) -> Kind:
 KINDS: tuple[Callable[[Path], Kind], ...] = (
     *(torch_zip, torch_old, plain_pickle, safetensors_file, reference, device_results, architecture, hub_config),
     *(class_maps, labels, manifest, artifact_files, app_record, replaced, photographs, kept_answers, kept_layers),
-    *(programs, packages, command_line, *((assets,) if _has_core_ai() else ())),
+    *(programs, packages, command_line, *(() if why_not("coreai") else (assets,))),
 )
