@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from volo_edge.errors import RequestError
 
 RESHAPES = frozenset({"reshape", "expand_dims", "squeeze", "flatten2d"})  # of Core ML's operators
 
@@ -166,3 +170,27 @@ class StoredLayer:
 def by_frequency(counts: Counter[str]) -> dict[str, int]:
     """Most frequent first, then by name."""
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def bytes_by(constants: Iterable[tuple[str, str, int]], part: int) -> dict[str, int]:
+    """Bytes of constants (kind, type, bytes), by kind (`part` 0) or by type (1)."""
+    counts: Counter[str] = Counter()
+    for constant in constants:
+        counts[str(constant[part])] += constant[2]
+    return by_frequency(counts)
+
+
+@contextmanager
+def damage_is_told(said: str, *raised: type[Exception]) -> Iterator[None]:
+    """Around what follows a file's program: what a sound one does not raise is a RequestError that begins with `said`.
+
+    Besides what lookups raise, that is what is `raised` by the reader's own libraries.
+    """
+    damage: tuple[type[Exception], ...] = (LookupError, TypeError, ValueError, AttributeError, StopIteration, *raised)
+    try:
+        yield
+    except RequestError:
+        raise
+    except damage as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        raise RequestError(f"{said} ({what})") from error

@@ -11,12 +11,12 @@ H  apple/coreai-torch issue 51: a matrix product of two axes, 4 % off on the Neu
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
+
+from volo_edge.converters import rules
+from volo_edge.converters.rules import Rule
 
 STORED = frozenset(("blockwise_shift_scale", "lut_to_dense"))  # what makes a weight of its stored form
-_ROW_BYTES = 64  # the last axis is padded to a multiple
 
 
 @dataclass(frozen=True)
@@ -41,28 +41,20 @@ def _rank(use: Use) -> str:
 
 
 def _padding(use: Use) -> str:
-    shape, dtype = use.made
-    if len(shape) < 3 or dtype != "fp16" or prod(shape) < 4096 or use.kind in STORED:
-        return ""
-    row = shape[-1] * 2
-    factor = -(-row // _ROW_BYTES) * _ROW_BYTES / row
-    return f"a last axis of {shape[-1]} is padded to {factor:.1f} times its size" if factor >= 2 else ""
+    return "" if use.kind in STORED else rules.padding(*use.made)
 
 
 def _single(use: Use) -> str:
     plain = use.kind not in ("cast", *STORED) and not use.at_edge
-    return "single precision is not computed there" if plain and use.made[1] == "fp32" else ""
+    return rules.SINGLE if plain and use.made[1] == "fp32" else ""
 
 
 def _cast(use: Use) -> str:
-    return "a change of type within the network splits it" if use.kind == "cast" and not use.at_edge else ""
+    return rules.CAST if use.kind == "cast" and not use.at_edge else ""
 
 
 def _blocks(use: Use) -> str:
-    if use.kind != "blockwise_shift_scale":
-        return ""
-    scale = use.given[1][0]
-    return "integers in blocks are reported to be computed wrongly" if len(scale) > 1 and scale[1] > 1 else ""
+    return rules.blocks(use.given[1][0]) if use.kind == "blockwise_shift_scale" else ""
 
 
 def _argmax(use: Use) -> str:
@@ -73,14 +65,6 @@ def _argmax(use: Use) -> str:
 def _matrix(use: Use) -> str:
     flat = use.kind.endswith("matmul") and len(use.made[0]) == 2
     return "a matrix product of two axes is reported to be 4 % off: four avoid it" if flat else ""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A reported reason: its source's letters, and what finds it, "" where all is well."""
-
-    source: str
-    finds: Callable[[Use], str]
 
 
 RULES = (
@@ -95,6 +79,5 @@ RULES = (
 
 
 def reasons(use: Use) -> tuple[str, ...]:
-    """Why an operator may leave the Neural Engine, be slow on it or be wrong on a device, each with its source."""
-    found = ((rule, rule.finds(use)) for rule in RULES)
-    return tuple(f"{reason} [{rule.source}]" for rule, reason in found if reason)
+    """What is reported against an operator, each with its source; see `converters.rules.reasons`."""
+    return rules.reasons(RULES, use)

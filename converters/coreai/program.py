@@ -6,8 +6,7 @@ The public `AIModelAsset.summary` has no operator by itself, and no weights: bot
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,9 @@ from volo_edge.converters.program import (
     StoredLayer,
     TensorType,
     by_frequency,
+    bytes_by,
+    damage_is_told,
 )
-from volo_edge.errors import RequestError
 
 _LAYERS = {"conv2d": "convolution", "conv_transpose2d": "transposed convolution"}
 _KEEPS = {"pad", "slice", "reshape"}  # between what rounds an activation and the layer that takes it
@@ -53,15 +53,9 @@ def read_weights(path: str | Path) -> tuple[StoredLayer, ...]:
         return tuple(reader.stored(operator) for operator in reader.layers())
 
 
-@contextmanager
-def _damage_is_told(path: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, StopIteration, OSError) as error:
-        if isinstance(error, RequestError):
-            raise
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        raise RequestError(f"{path} is no Core AI asset of volo-edge's, or is damaged ({what})") from error
+def _damage_is_told(path: str | Path) -> AbstractContextManager[None]:
+    """Around what follows a program."""
+    return damage_is_told(f"{path} is no Core AI asset of volo-edge's, or is damaged", RuntimeError, OSError)
 
 
 class Reader:
@@ -94,8 +88,8 @@ class Reader:
             outputs=tuple(TensorType(*_type(v), name) for v, name in zip(last.operands, names[1], strict=True)),
             operators=by_frequency(Counter(_name(one) for one in computing)),
             layers=layers,
-            bytes_by_kind=_bytes_by(notes, 0),
-            bytes_by_dtype=_bytes_by(notes, 1),
+            bytes_by_kind=bytes_by(notes.values(), 0),
+            bytes_by_dtype=bytes_by(notes.values(), 1),
             opset=f"iOS {mlir.minimum_system(self._path)}",
             largest_rank=max(len(operation.shape) for operation in operations),
             operations=operations,
@@ -248,13 +242,6 @@ def _size(value: Any) -> int:
 def _names(graph: Any, ends: str) -> list[str]:
     """Of the inputs or outputs of a function."""
     return [attributes["coreai.name"].value for attributes in graph.operation.attributes[ends]]
-
-
-def _bytes_by(notes: dict[Any, tuple[str, str, int]], part: int) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for note in notes.values():
-        counts[str(note[part])] += note[2]
-    return by_frequency(counts)
 
 
 def _dense(attribute: Any, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:

@@ -13,15 +13,17 @@ F  sbryngelson/ANEForge (067717a): operators compiled for the Neural Engine alon
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from volo_edge.converters import rules
 from volo_edge.converters.coreml.evaluator.package import DTYPES, Operator, Package, Value
 from volo_edge.converters.program import RESHAPES, Operation
+from volo_edge.converters.rules import Rule
 
 
 def _kinds(names: str) -> frozenset[str]:
@@ -29,7 +31,6 @@ def _kinds(names: str) -> frozenset[str]:
 
 
 _BYTES = {dtype.name: dtype.bits / 8 for dtype in DTYPES.values()}
-_ROW_BYTES = 64  # the last axis is padded to a multiple
 _LARGEST = 16384  # of rows, columns and contracted values; 65536 from the M5 on
 _DENIED = _kinds(
     "gather gather_nd gather_along_axis scatter scatter_nd scatter_along_axis slice_update sliding_windows one_hot "
@@ -88,22 +89,17 @@ def _axes(use: Use) -> str:
 
 
 def _padding(use: Use) -> str:
-    shape = use.made.shape
-    if len(shape) < 3 or not shape[-1] or use.made.dtype != "fp16" or prod(size or 1 for size in shape) < 4096:
-        return ""
-    row = shape[-1] * _BYTES["fp16"]
-    factor = -(-row // _ROW_BYTES) * _ROW_BYTES / row
-    return f"a last axis of {shape[-1]} is padded to {factor:.1f} times its size" if factor >= 2 else ""
+    return rules.padding(use.made.shape, use.made.dtype)
 
 
 def _single(use: Use) -> str:
     plain = use.operator.kind != "cast" and not use.at_edge and not use.operator.kind.startswith(_STORED)
-    return "single precision is not computed there" if plain and use.made.dtype == "fp32" else ""
+    return rules.SINGLE if plain and use.made.dtype == "fp32" else ""
 
 
 def _cast(use: Use) -> str:
     interior = use.operator.kind == "cast" and not use.at_edge
-    return "a change of type within the network splits it" if interior else ""
+    return rules.CAST if interior else ""
 
 
 def _denied(use: Use) -> str:
@@ -142,18 +138,7 @@ def _slice(use: Use) -> str:
 
 
 def _blocks(use: Use) -> str:
-    if use.operator.kind != "constexpr_blockwise_shift_scale":
-        return ""
-    scale = use.given["scale"].shape
-    return "integers in blocks are reported to be computed wrongly" if len(scale) > 1 and (scale[1] or 0) > 1 else ""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A published reason: its source's letters, and what finds it, "" where all is well."""
-
-    source: str
-    finds: Callable[[Use], str]
+    return rules.blocks(use.given["scale"].shape) if use.operator.kind == "constexpr_blockwise_shift_scale" else ""
 
 
 RULES = (
@@ -194,7 +179,6 @@ def operations(package: Package) -> Iterator[Operation]:
             package=package,
             at_edge=not inputs.isdisjoint(read) or any(output.name in outputs for output in operator.outputs),
         )
-        found = ((rule, rule.finds(use)) for rule in RULES)
         yield Operation(
             name=use.made.name,
             kind=operator.kind,
@@ -202,7 +186,7 @@ def operations(package: Package) -> Iterator[Operation]:
             dtype=use.made.dtype,
             bytes=sum(_bytes(values[name]) for name in read) + sum(map(_bytes, operator.outputs)),
             copies=operator.kind in _COPIES,
-            reasons=tuple(f"{reason} [{rule.source}]" for rule, reason in found if reason),
+            reasons=rules.reasons(RULES, use),
         )
 
 

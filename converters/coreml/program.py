@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,16 @@ import numpy as np
 
 from volo_edge.converters.coreml.evaluator.package import DTYPES, Operator, Package, read_package
 from volo_edge.converters.coreml.neural_engine import operations, units
-from volo_edge.converters.program import Layer, Levels, Program, StoredLayer, TensorType, by_frequency
-from volo_edge.errors import RequestError
+from volo_edge.converters.program import (
+    Layer,
+    Levels,
+    Program,
+    StoredLayer,
+    TensorType,
+    by_frequency,
+    bytes_by,
+    damage_is_told,
+)
 
 _BITS = {dtype.name: dtype.bits for dtype in DTYPES.values()}
 _COMPRESSED = {  # what each operator that decompresses a tensor is given
@@ -26,16 +33,9 @@ _COMPRESSED = {  # what each operator that decompresses a tensor is given
 _LAYERS = {"conv": "convolution", "conv_transpose": "transposed convolution", "linear": "linear"}
 
 
-@contextmanager
-def _damage_is_told(path: str | Path) -> Iterator[None]:
-    """Around what follows a program: where it lacks what coremltools gives each operator, that is a RequestError."""
-    try:
-        yield
-    except RequestError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration) as error:
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        raise RequestError(f"{path} is damaged: its program is not as coremltools writes them ({what})") from error
+def _damage_is_told(path: str | Path) -> AbstractContextManager[None]:
+    """Around what follows a program that may lack what coremltools gives each operator."""
+    return damage_is_told(f"{path} is damaged: its program is not as coremltools writes them", ArithmeticError)
 
 
 def read_program(path: str | Path) -> Program:
@@ -169,10 +169,7 @@ class _Constants:
 
     def bytes_by(self, part: int) -> dict[str, int]:
         """Bytes of what was seen, by kind (`part` 0) or by type (1)."""
-        counts: Counter[str] = Counter()
-        for constant in self._seen.values():
-            counts[str(constant[part])] += constant[2]
-        return by_frequency(counts)
+        return bytes_by(self._seen.values(), part)
 
 
 def _layer(operator: Operator, constants: _Constants) -> Layer:
